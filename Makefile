@@ -1,0 +1,37 @@
+# Two commands for a stranger: `make demo` and `make test`. Both make .venv first if it is missing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint proofs wheel clean
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+# The main job on scikit-learn's handwritten digits; nothing is downloaded.
+demo: $(STAMP)
+	$(BIN)/sel-edge demo --out runs/demo --replace
+
+test: lint
+	$(BIN)/python -m pytest -m "not proof"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Slow end-to-end proofs: a real browser, a full disk, a wheel in an empty environment.
+proofs: $(STAMP)
+	$(BIN)/python -m pytest -m proof
+
+wheel: $(STAMP)
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) build dist runs

@@ -1,0 +1,216 @@
+"""Opening and writing bundles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from sel_edge.bundle.external import external_locations
+from sel_edge.bundle.manifest import (
+    ANCHORS_FILE,
+    GRAPH_FILE,
+    MANIFEST_FILE,
+    MAX_MANIFEST_BYTES,
+    MEMBERS,
+    WEIGHTS_FILE,
+    Manifest,
+    Member,
+    parse_manifest,
+)
+from sel_edge.core.errors import BundleError
+from sel_edge.core.files import new_directory, sha256_bytes, sha256_file, storage_errors
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """A few samples of every class that stay with the network for life.
+
+    Attributes:
+        images: uint8 [A, H, W, C].
+        labels: int64 [A], each in 0..K-1.
+        features: float32 [A, F], as the bundle's graph computes them.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    features: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A directory whose every byte was checked against its manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    def member(self, name: str) -> Path:
+        """Where a member lies; `name` is one of `MEMBERS`."""
+        return self.path / name
+
+    def anchors(self) -> Anchors:
+        """Read the anchors.
+
+        Raises:
+            BundleError: they do not fit the manifest.
+        """
+        found = self._tensors(ANCHORS_FILE, "images", "labels", "features")
+        shape = self.manifest.preprocessing
+        count = len(found[0]) if found[0].ndim else 0
+        pixels = (count, shape.height, shape.width, shape.channels)
+        images = _checked(found[0], np.uint8, pixels, "anchor images")
+        labels = _checked(found[1], np.int64, (count,), "anchor labels")
+        features = _checked(
+            found[2], np.float32, (count, self.manifest.features), "anchor features"
+        )
+        classes = len(self.manifest.classes)
+        if set(labels.tolist()) != set(range(classes)) or not np.isfinite(features).all():
+            raise BundleError(
+                "The anchors of the bundle cannot be used.",
+                "At least one anchor of every class, with finite features, is expected.",
+                "Export the bundle again.",
+            )
+        return Anchors(images, labels, features)
+
+    def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The classifier's weight float32 [K, F] and bias float32 [K].
+
+        Raises:
+            BundleError: they do not fit the manifest.
+        """
+        manifest = self.manifest
+        weight, bias = self._tensors(WEIGHTS_FILE, manifest.head_weight, manifest.head_bias)
+        classes = len(manifest.classes)
+        return (
+            _checked(weight, np.float32, (classes, manifest.features), "head weights"),
+            _checked(bias, np.float32, (classes,), "head biases"),
+        )
+
+    def _tensors(self, member: str, *names: str) -> list[NDArray[Any]]:
+        try:
+            with safe_open(self.member(member), framework="numpy") as file:
+                return [file.get_tensor(name) for name in names]
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise BundleError(
+                f"{member} of the bundle {self.path} cannot be read: {error}.",
+                f"A safetensors file with {', '.join(names)} is expected.",
+                "Export the bundle again.",
+            ) from error
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Open a bundle after checking every byte of it.
+
+    Raises:
+        BundleError: it is no bundle, of another schema, damaged, incomplete, holds a file or link
+            that does not belong to it, or its graph reads a file outside it.
+    """
+    present = _entries(path)
+    if MANIFEST_FILE not in present:
+        raise BundleError(
+            f"{path} holds no {MANIFEST_FILE}.",
+            "A bundle directory written by `sel-edge export` is expected.",
+            "Check the path.",
+        )
+    if (path / MANIFEST_FILE).stat().st_size > MAX_MANIFEST_BYTES:
+        raise _damaged(path, f"{MANIFEST_FILE} is larger than any manifest")
+    manifest = parse_manifest((path / MANIFEST_FILE).read_bytes())
+    if unexpected := sorted(present - {MANIFEST_FILE, *MEMBERS}):
+        raise _damaged(path, f"{unexpected[0]} does not belong to it")
+    for name in MEMBERS:
+        _check_member(path, name, manifest.members[name])
+    foreign = external_locations((path / GRAPH_FILE).read_bytes()) - {WEIGHTS_FILE}
+    if foreign:
+        raise BundleError(
+            f"The graph of the bundle {path} reads {sorted(foreign)[0]!r}.",
+            f"A graph may read {WEIGHTS_FILE} only.",
+            "Do not use this bundle; get it again from a source you trust.",
+        )
+    return Bundle(path, manifest)
+
+
+def pack_anchors(
+    images: NDArray[np.uint8], labels: NDArray[np.int64], features: NDArray[np.float32]
+) -> bytes:
+    """The content of anchors.safetensors; shapes and dtypes as in `Anchors`."""
+    return save({"images": images, "labels": labels, "features": features})
+
+
+def write_bundle(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> Bundle:
+    """Write a new bundle aside and rename it into place, then open it as anyone would.
+
+    Args:
+        path: a directory that does not exist yet, or is empty.
+        manifest: without members; those are filled in here.
+        members: content of every file in `MEMBERS`.
+
+    Raises:
+        BundleError: the members or the manifest do not fit the format.
+        RunDirectoryError: `path` already holds something.
+        StorageError: the disk is full, read-only or failing.
+    """
+    listed = {
+        name: Member(sha256=sha256_bytes(content), bytes=len(content))
+        for name, content in members.items()
+    }
+    complete = replace(manifest, members=listed)
+    with new_directory(path) as temporary:
+        for name, content in {**members, MANIFEST_FILE: complete.to_json()}.items():
+            (temporary / name).write_bytes(content)
+        bundle = open_bundle(temporary)
+        bundle.anchors()
+        bundle.head()
+    return Bundle(path, bundle.manifest)
+
+
+def _entries(path: Path) -> set[str]:
+    """Names in a directory that holds regular files only."""
+    if not path.is_dir():
+        raise BundleError(
+            f"{path} is no directory.",
+            "A bundle directory written by `sel-edge export` is expected.",
+            "Check the path.",
+        )
+    names = set()
+    for entry in path.iterdir():
+        if entry.is_symlink() or not entry.is_file():
+            raise _damaged(path, f"{entry.name} is no regular file")
+        names.add(entry.name)
+    return names
+
+
+def _check_member(path: Path, name: str, member: Member) -> None:
+    file = path / name
+    if not file.is_file():
+        raise _damaged(path, f"{name} is missing")
+    with storage_errors(file):
+        if file.stat().st_size != member.bytes or sha256_file(file) != member.sha256:
+            raise _damaged(path, f"{name} does not match the manifest")
+
+
+def _checked(
+    tensor: NDArray[Any], dtype: type[Scalar], shape: tuple[int, ...], name: str
+) -> NDArray[Scalar]:
+    if tensor.dtype != dtype or tensor.shape != shape:
+        raise BundleError(
+            f"The {name} of the bundle are {tensor.dtype} {list(tensor.shape)}.",
+            f"The manifest asks for {np.dtype(dtype)} {list(shape)}.",
+            "Export the bundle again.",
+        )
+    return tensor
+
+
+def _damaged(path: Path, detail: str) -> BundleError:
+    return BundleError(
+        f"The bundle {path} is damaged: {detail}.",
+        "Exactly the files that its manifest names are expected, each with the hash it states.",
+        "Copy the bundle again or export it again.",
+    )

@@ -1,0 +1,237 @@
+"""manifest.json: what a bundle holds, as canonical JSON that names its own hash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sel_edge.bundle.fields import Fields
+from sel_edge.core.embarrassment import TEMPERATURE
+from sel_edge.core.errors import BundleError
+from sel_edge.core.files import canonical_json, sha256_bytes
+from sel_edge.core.standin import StandIn
+
+SCHEMA = 1
+MANIFEST_FILE = "manifest.json"
+GRAPH_FILE = "infer.onnx"
+WEIGHTS_FILE = "weights.safetensors"
+ANCHORS_FILE = "anchors.safetensors"
+MEMBERS = (GRAPH_FILE, WEIGHTS_FILE, ANCHORS_FILE)
+
+MAX_MANIFEST_BYTES = 4 * 2**20
+MAX_SIDE = 4096
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The network's name and size.
+
+    Attributes:
+        name: architecture, e.g. "resnet18".
+        width: channels of the first block.
+        parameters: how many there are.
+        forward_macs: multiply-accumulates of one image.
+    """
+
+    name: str
+    width: int
+    parameters: int
+    forward_macs: int
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From uint8 pixels [H, W, C] to the network's input: (x / 255 - mean) / std, float32 NCHW.
+
+    Attributes:
+        height, width: pixels.
+        channels: 1 or 3.
+        mean, std: one number per channel.
+    """
+
+    height: int
+    width: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file of the bundle: its SHA-256 in hex digits and its size."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle holds.
+
+    Attributes:
+        model: the network.
+        classes: K different names, in label order.
+        preprocessing: what the engine does to an image.
+        temperature: T of the embarrassment that the stand-in is calibrated to: always 1.5.
+        head_weight, head_bias: tensors of the classifier in the weights, float32 [K, F] and [K].
+        features: F, the length of a feature vector.
+        standin: curve from uncertainty to expected embarrassment.
+        anchors_held_out: whether the network was never trained on the anchors.
+        accuracy: name of a test set -> share of correct answers, 0..1.
+        provenance: where it comes from: data, recipe, commit, versions.
+        members: file name -> hash and size; filled in by `write_bundle`.
+        schema: version of the format.
+    """
+
+    model: ModelInfo
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    temperature: float
+    head_weight: str
+    head_bias: str
+    features: int
+    standin: StandIn
+    anchors_held_out: bool
+    accuracy: Mapping[str, float]
+    provenance: Mapping[str, Any]
+    members: Mapping[str, Member] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    @property
+    def bundle_hash(self) -> str:
+        """SHA-256 of the canonical manifest: names the whole content of the bundle."""
+        return sha256_bytes(canonical_json(asdict(self)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The manifest as JSON values, its hash included."""
+        return {**asdict(self), "bundle_hash": self.bundle_hash}
+
+    def to_json(self) -> bytes:
+        """The content of manifest.json."""
+        return canonical_json(self.as_dict())
+
+
+def parse_manifest(content: bytes) -> Manifest:
+    """Read manifest.json, refusing whatever `Manifest.to_json` would not have written.
+
+    Raises:
+        BundleError: it is damaged, of another schema, or has unknown, missing or impossible values.
+    """
+    value = _load(content)
+    if value.get("schema") != SCHEMA:
+        raise BundleError(
+            f"The bundle has schema {value.get('schema')!r}.",
+            f"This version of sel-edge reads schema {SCHEMA}.",
+            "Export the bundle again with this version, or use the version that wrote it.",
+        )
+    fields = Fields("manifest", value)
+    stated_hash = fields.text("bundle_hash")
+    manifest = Manifest(
+        model=_model(fields.object("model")),
+        classes=_classes(fields),
+        preprocessing=_preprocessing(fields.object("preprocessing")),
+        temperature=_temperature(fields),
+        head_weight=fields.text("head_weight"),
+        head_bias=fields.text("head_bias"),
+        features=fields.integer("features", at_least=1),
+        standin=_standin(fields.object("standin")),
+        anchors_held_out=fields.boolean("anchors_held_out"),
+        accuracy=_accuracy(fields.object("accuracy")),
+        provenance=fields.mapping("provenance"),
+        members=_members(fields.object("members")),
+        schema=fields.integer("schema", at_least=1),
+    )
+    fields.finish()
+    if stated_hash != manifest.bundle_hash or manifest.to_json() != content:
+        raise BundleError(
+            "The manifest of the bundle does not match its own hash.",
+            "A manifest exactly as `sel-edge export` wrote it is expected.",
+            "Copy the bundle again or export it again.",
+        )
+    return manifest
+
+
+def _load(content: bytes) -> dict[str, Any]:
+    try:
+        if len(content) > MAX_MANIFEST_BYTES:
+            raise ValueError(f"it is larger than {MAX_MANIFEST_BYTES} bytes")
+        value = json.loads(content)
+        if not isinstance(value, dict):
+            raise ValueError("it is no JSON object")
+        canonical_json(value)  # refuses NaN and infinity, which Python's parser lets through
+    except (ValueError, RecursionError) as error:
+        raise BundleError(
+            f"The manifest of the bundle cannot be read: {error}.",
+            "A manifest as `sel-edge export` writes it is expected.",
+            "Copy the bundle again or export it again.",
+        ) from error
+    return value
+
+
+def _model(fields: Fields) -> ModelInfo:
+    return fields.finished(
+        ModelInfo(
+            name=fields.text("name"),
+            width=fields.integer("width", at_least=1),
+            parameters=fields.integer("parameters", at_least=1),
+            forward_macs=fields.integer("forward_macs", at_least=1),
+        )
+    )
+
+
+def _temperature(fields: Fields) -> float:
+    temperature = fields.number("temperature")
+    fields.require(temperature == TEMPERATURE, "temperature", f"{TEMPERATURE}")
+    return temperature
+
+
+def _classes(fields: Fields) -> tuple[str, ...]:
+    classes = fields.texts("classes")
+    fields.require(len(classes) >= 2, "classes", "at least two names")
+    fields.require(len(set(classes)) == len(classes), "classes", "names that all differ")
+    return classes
+
+
+def _preprocessing(fields: Fields) -> Preprocessing:
+    preprocessing = Preprocessing(
+        height=fields.integer("height", at_least=1, at_most=MAX_SIDE),
+        width=fields.integer("width", at_least=1, at_most=MAX_SIDE),
+        channels=fields.integer("channels", at_least=1, at_most=3),
+        mean=fields.numbers("mean"),
+        std=fields.numbers("std"),
+    )
+    channels = preprocessing.channels
+    fields.require(channels != 2, "channels", "1 or 3")
+    fields.require(len(preprocessing.mean) == channels, "mean", "one number per channel")
+    fields.require(
+        len(preprocessing.std) == channels and min(preprocessing.std) > 0,
+        "std",
+        "one number above 0 per channel",
+    )
+    return fields.finished(preprocessing)
+
+
+def _standin(fields: Fields) -> StandIn:
+    standin = StandIn(knots=fields.numbers("knots"), expected=fields.numbers("expected"))
+    for name, values in (("knots", standin.knots), ("expected", standin.expected)):
+        fields.require(list(values) == sorted(values), name, "numbers that do not fall")
+    fields.require(
+        len(standin.knots) == len(standin.expected) >= 1, "expected", "as many numbers as knots"
+    )
+    return fields.finished(standin)
+
+
+def _accuracy(fields: Fields) -> dict[str, float]:
+    return {name: fields.number(name, at_least=0.0, at_most=1.0) for name in fields.names()}
+
+
+def _members(fields: Fields) -> dict[str, Member]:
+    fields.require(set(fields.names()) == set(MEMBERS), "members", ", ".join(MEMBERS))
+    return {name: _member(fields.object(name)) for name in fields.names()}
+
+
+def _member(fields: Fields) -> Member:
+    member = Member(sha256=fields.text("sha256"), bytes=fields.integer("bytes", at_least=1))
+    return fields.finished(member)

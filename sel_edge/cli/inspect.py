@@ -1,0 +1,46 @@
+"""`sel-edge inspect`: verify a bundle and say what is in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from sel_edge.bundle.bundle import open_bundle
+from sel_edge.bundle.manifest import Manifest
+
+
+@click.command("inspect")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the whole manifest as one JSON line.")
+def command(bundle: Path, as_json: bool) -> int:
+    """Verify every hash of the bundle in directory BUNDLE and say what is in it."""
+    manifest = open_bundle(bundle).manifest
+    if as_json:
+        click.echo(json.dumps(manifest.as_dict()))
+        return 0
+    for name, value in describe(manifest):
+        click.echo(f"{name:<14} {value}")
+    return 0
+
+
+def describe(manifest: Manifest) -> list[tuple[str, str]]:
+    """A bundle in rows of name and value."""
+    model, view = manifest.model, manifest.preprocessing
+    held_out = "never trained on" if manifest.anchors_held_out else "also trained on"
+    rows = [
+        ("bundle", manifest.bundle_hash),
+        ("schema", str(manifest.schema)),
+        ("model", f"{model.name}, width {model.width}, {model.parameters:,} parameters"),
+        ("forward", f"{2 * model.forward_macs:,} FLOP per image"),
+        ("classes", ", ".join(manifest.classes)),
+        ("image", f"{view.height} x {view.width}, {view.channels} channels"),
+        ("anchors", held_out),
+    ]
+    rows += [(name, f"{value:.2%}") for name, value in manifest.accuracy.items()]
+    rows += [
+        (name, f"{member.bytes:,} bytes, sha256 {member.sha256}")
+        for name, member in manifest.members.items()
+    ]
+    return [*rows, ("verified", "every hash is right")]

@@ -1,0 +1,122 @@
+"""`sel-edge`: finds the command, runs it, and turns every user error into one paragraph."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import textwrap
+from typing import Any
+
+import click
+
+from sel_edge import __version__
+from sel_edge.core.errors import (
+    ERROR_KINDS,
+    INTERRUPTED_EXIT_CODE,
+    MissingDependencyError,
+    SelEdgeError,
+)
+
+COMMANDS = {
+    "demo": "The whole thread on one data set: pretrain, compare, export, run, report.",
+    "pretrain": "Train a ResNet-18 with a recipe.",
+    "compare": "Put a dense and a staged run side by side: tables and plots.",
+    "export": "Make a bundle that an edge device can run.",
+    "inspect": "Verify a bundle and say what is in it.",
+    "run": "Run a bundle on a stream of frames and let it adapt.",
+    "report": "Write one HTML page about runs and adaptations.",
+    "doctor": "Say what this machine has, what is missing and how to get it.",
+}
+
+# What the edge install leaves out.
+TRAIN_PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "matplotlib", "sklearn")
+
+
+class Commands(click.Group):
+    """A group that imports a command's module when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the main job."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import `sel_edge.cli.NAME` and return its `command`."""
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"sel_edge.cli.{name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the exit codes."""
+        with formatter.section("Exit codes"):
+            formatter.write_dl(exit_codes())
+
+
+def exit_codes() -> list[tuple[str, str]]:
+    """Every exit code with its meaning, in order."""
+    table = [
+        ("0", "Done."),
+        ("1", "A defect of sel-edge: please report it."),
+        ("2", "Wrong usage."),
+    ]
+    for kind in ERROR_KINDS:
+        summary = (kind.__doc__ or "").strip().splitlines()[0]
+        table.append((str(kind.exit_code), summary))
+    table.append((str(INTERRUPTED_EXIT_CODE), "Interrupted; what was saved can be resumed."))
+    return table
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sel-edge")
+def cli() -> None:
+    """Train by embarrassment, then go on learning at the edge."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with a documented code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; see `exit_codes`."""
+    try:
+        result: Any = cli.main(arguments, prog_name="sel-edge", standalone_mode=False)
+    except click.exceptions.Abort:
+        return INTERRUPTED_EXIT_CODE
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except SelEdgeError as error:
+        show_error(error.kind, str(error))
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in TRAIN_PACKAGES:
+            raise
+        show_error(MissingDependencyError.kind, missing_package(missing))
+        return MissingDependencyError.exit_code
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; Python would complain again when it flushes at exit.
+        sys.stdout = None
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def missing_package(module: str) -> str:
+    """The paragraph for a package that the edge install leaves out."""
+    return (
+        f"This command needs the Python package {module!r}, which is not installed. "
+        "The edge install leaves it out on purpose. "
+        f"On a workstation, install it with: pip install 'sel-edge[train]'."
+    )
+
+
+def show_error(kind: str, text: str) -> None:
+    """Print one paragraph to stderr."""
+    click.echo(textwrap.fill(f"Error ({kind}): {text}", 100, break_long_words=False), err=True)

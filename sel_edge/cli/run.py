@@ -1,0 +1,107 @@
+"""`sel-edge run`: run a bundle on a stream of frames and let it adapt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from sel_edge.bundle.bundle import open_bundle
+from sel_edge.cli.signals import stop_on_signal
+from sel_edge.core.errors import INTERRUPTED_EXIT_CODE
+from sel_edge.core.ledger import LEDGER_FILE, LedgerWriter
+from sel_edge.data.stream import Stream, open_stream
+from sel_edge.energy.meter import open_meter
+from sel_edge.energy.profile import load_profile, profile_names
+from sel_edge.report.numbers import collect
+from sel_edge.runtime.loop import Runtime
+
+FRAMES_PER_TICK = 32
+
+
+@click.command("run")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--source", required=True, help="Stream SPEC, for example digits:test?labels=0.1.")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    help="Directory of the ledger and the heads; default: BUNDLE.state. A later run goes on there.",
+)
+@click.option(
+    "--frames-per-tick",
+    type=click.IntRange(1, 4096),
+    default=FRAMES_PER_TICK,
+    show_default=True,
+    help="Frames answered, judged and written down together.",
+)
+@click.option(
+    "--threads", type=click.IntRange(1), help="Threads of the engine; default: all cores."
+)
+@click.option("--profile", help=f"Board for estimated joules: {', '.join(profile_names())}.")
+@click.option("--json", "as_json", is_flag=True, help="Print the ledger's numbers at the end.")
+def command(
+    bundle: Path,
+    source: str,
+    state: Path | None,
+    frames_per_tick: int,
+    threads: int | None,
+    profile: str | None,
+    as_json: bool,
+) -> int:
+    """Run the bundle in directory BUNDLE on a stream, and let it adapt.
+
+    Ctrl-C stops after the tick under way; everything up to it is in the ledger.
+    """
+    console = Console(stderr=True)
+    stream = open_stream(source)
+    folder = state or bundle.with_name(f"{bundle.name}.state")
+    meter = open_meter(load_profile(profile) if profile else None)
+    with (
+        stop_on_signal() as stop,
+        LedgerWriter(folder / LEDGER_FILE) as ledger,
+    ):
+        runtime = Runtime(open_bundle(bundle), ledger, meter, threads=threads)
+        complete = run_stream(runtime, stream, frames_per_tick, console, stop)
+    numbers = collect(folder)
+    click.echo(json.dumps(numbers) if as_json else _in_words(numbers, folder))
+    return 0 if complete else INTERRUPTED_EXIT_CODE
+
+
+def run_stream(
+    runtime: Runtime,
+    stream: Stream,
+    frames_per_tick: int,
+    console: Console,
+    stop_requested: Callable[[], bool],
+) -> bool:
+    """Feed a stream to a runtime, printing every decision.
+
+    Returns:
+        Whether the stream came to its end.
+    """
+    segment = ""
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("frames", total=stream.n_frames)
+        for batch in stream.batches(frames_per_tick):
+            if batch.segment != segment:
+                segment = batch.segment
+                console.print(f"frame {batch.start:>6}  segment {segment}", highlight=False)
+            report = runtime.process(batch)
+            for decision in report.decisions:
+                console.print(
+                    f"frame {decision.frame:>6}  {decision.kind}: {decision.reason}",
+                    highlight=False,
+                    markup=False,
+                )
+            bar.advance(task, len(report.predictions))
+            if stop_requested():
+                return False
+    return True
+
+
+def _in_words(numbers: dict[str, object], folder: Path) -> str:
+    return f"{json.dumps(numbers, indent=2)}\nThe ledger is in {folder}."

@@ -1,0 +1,83 @@
+"""Progress of a training run: a live bar on a terminal, one line per epoch anywhere else."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from sel_edge.core.runlog import HistoryRow
+from sel_edge.pretrain.progress import EpochSums, Position
+from sel_edge.pretrain.recipe import Recipe, Stage
+
+
+class TrainingDisplay:
+    """The `Observer` of the training loop, on stderr.
+
+    Args:
+        recipe: its epochs make the remaining time.
+        console: where to write.
+    """
+
+    def __init__(self, recipe: Recipe, console: Console) -> None:
+        self._recipe, self._console = recipe, console
+        self._epochs = sum(stage.epochs for stage in recipe.stages)
+        self._stage_epochs = 1
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID = self._bar.add_task(recipe.name, total=self._epochs, numbers="")
+        self._rate = (time.perf_counter(), 0)
+
+    def __enter__(self) -> TrainingDisplay:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def stage_started(self, index: int, stage: Stage, images: int) -> None:
+        """Name the stage and its pool."""
+        self._bar.update(self._task, description=f"{self._recipe.name}: {stage.name}")
+        if self._recipe.staged:
+            self._console.print(f"{stage.name}: {images:,} images, {stage.epochs} epochs")
+
+    def step_done(self, position: Position, steps: int, sums: EpochSums) -> None:
+        """Move the bar; accuracy and images per second are of the running epoch."""
+        started, first = self._rate
+        if sums.steps == 1:
+            self._rate = started, first = time.perf_counter(), sums.images
+        rate = (sums.images - first) / max(time.perf_counter() - started, 1e-9)
+        self._bar.update(
+            self._task,
+            completed=position.epoch + position.step / steps,
+            numbers=f"train {sums.correct / sums.images:.1%}  {rate:,.0f} images/s",
+        )
+
+    def epoch_done(self, row: HistoryRow) -> None:
+        """One line with the epoch's numbers."""
+        self._console.print(
+            f"epoch {row['epoch']:>3}/{self._epochs}  train {row['train_acc']:.1%}  "
+            f"test {row['test_full_acc']:.1%}  100/class {row['test_100_acc']:.1%}  "
+            f"loss {row['train_loss']:.3f}  zeroed {row['sparsity']:.1%}  {row['time_s']:,.0f} s",
+            highlight=False,
+        )
+
+    def gate_checked(self, stage: Stage, first_100: float, passed: bool) -> None:
+        """PASS or FAIL, as the published run printed it."""
+        verdict = "PASS" if passed else "FAIL"
+        self._console.print(
+            f"{stage.name}: {verdict}  {first_100:.1%} against {stage.threshold:.0%}"
+        )

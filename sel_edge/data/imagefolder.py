@@ -1,0 +1,162 @@
+"""The image-folder layout ``train/<class>/*`` and ``test/<class>/*`` in a folder or archive."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sel_edge.core.errors import DataError
+from sel_edge.data import limits
+from sel_edge.data.dataset import Dataset, Splits
+from sel_edge.data.decode import Decoder, strict_decoding
+from sel_edge.data.jpeg_note import JpegCensus
+from sel_edge.data.members import Member, iterate_members
+from sel_edge.data.spec import DataSpec
+
+SPLITS = ("train", "test")
+_LAYOUT = (
+    "Images lie in train/<class>/ and test/<class>/, with one common prefix or none, "
+    "and both splits have the same classes."
+)
+
+
+def load_image_folder(path: Path, spec: DataSpec, sha256: str) -> Splits:
+    """Decode every image of `path` in one pass; order is that of the names, whatever the archive's.
+
+    Args:
+        path: folder, .tar, .tar.gz or .zip.
+        spec: its `size` and `mode` are applied; its `classes` are not.
+        sha256: of the content, put into the result.
+
+    Raises:
+        DataError: the layout is another, the splits disagree, or an image cannot be used.
+    """
+    layout = _Layout(path)
+    decoder = Decoder(str(path), spec.size, spec.mode, JpegCensus())
+    images = _ImageStack(path)
+    names: list[tuple[str, str, str]] = []
+    with strict_decoding():
+        for member in iterate_members(path):
+            place = layout.place(member)
+            if place:
+                images.append(member.name, decoder.decode(member.name, member.read()))
+                names.append(place)
+    classes = layout.classes()
+    order = sorted(range(len(names)), key=names.__getitem__)
+    labels = np.array([classes.index(name) for _, name, _ in names], dtype=np.int64)
+    halves = {
+        split: np.array([index for index in order if names[index][0] == split]) for split in SPLITS
+    }
+    whole = Dataset(images.array(), labels, classes)
+    note = ", ".join(filter(None, (decoder.census.note(), _changes(spec))))
+    return Splits(
+        whole.subset(halves["train"]), whole.subset(halves["test"]), str(spec), sha256, note
+    )
+
+
+class _Layout:
+    """Sorts members into splits and classes, and checks that they agree."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._prefix: tuple[str, ...] | None = None
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._folders: list[tuple[str, ...]] = []
+
+    def place(self, member: Member) -> tuple[str, str, str] | None:
+        """Split, class and file name of an image; None for folders and files beside the splits."""
+        parts = member.parts
+        if member.is_folder:
+            self._folders.append(parts)
+            return None
+        # The last place that leaves room for a class and a file counts, so that a prefix or a
+        # class may itself be called train or test.
+        at = max((at for at, part in enumerate(parts[:-2]) if part in SPLITS), default=None)
+        if at is None:
+            if any(part in SPLITS for part in parts[:-1]):
+                raise self._error(f"{member.name} in {self._path} lies in no class folder.")
+            return None
+        if len(parts) != at + 3:
+            raise self._error(f"{member.name} in {self._path} lies deeper than a class folder.")
+        if self._prefix is None:
+            self._prefix = parts[:at]
+        if parts[:at] != self._prefix:
+            first, other = ("/".join(prefix) or "the top" for prefix in (self._prefix, parts[:at]))
+            raise self._error(f"{self._path} holds two data sets, under {first} and {other}.")
+        split, name, file = parts[at:]
+        self._counts[split, name] += 1
+        return split, name, file
+
+    def classes(self) -> tuple[str, ...]:
+        """The class names, sorted, each with an image in both splits."""
+        if self._prefix is None:
+            raise self._error(f"{self._path} holds no images in train/<class>/ and test/<class>/.")
+        folders = {
+            (parts[-2], parts[-1])
+            for parts in self._folders
+            if len(parts) >= 2 and parts[:-2] == self._prefix and parts[-2] in SPLITS
+        }
+        names = sorted({name for _, name in folders | self._counts.keys()})
+        for split in SPLITS:
+            for name in names:
+                if not self._counts[split, name]:
+                    state = "is empty" if (split, name) in folders else "is missing"
+                    raise self._error(f"The class folder {split}/{name} {state} in {self._path}.")
+        return tuple(names)
+
+    def _error(self, found: str) -> DataError:
+        return DataError(found, _LAYOUT, "Arrange the files in this way.")
+
+
+class _ImageStack:
+    """One growing uint8 array [N, H, W, C] of equal images."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._first = ""
+        self._count = 0
+        self._buffer: NDArray[np.uint8] = np.empty((0, 0, 0, 0), dtype=np.uint8)
+
+    def append(self, name: str, image: NDArray[np.uint8]) -> None:
+        if self._count == 0:
+            self._first = name
+            self._buffer = np.empty((64, *image.shape), dtype=np.uint8)
+        if image.shape != self._buffer.shape[1:]:
+            raise self._mismatch(name, image.shape)
+        if self._count == len(self._buffer):
+            self._grow()
+        self._buffer[self._count] = image
+        self._count += 1
+
+    def array(self) -> NDArray[np.uint8]:
+        return self._buffer[: self._count]
+
+    def _grow(self) -> None:
+        limits.check_decoded_bytes(
+            self._path, self._buffer.nbytes, "Add ?size=32 or another small size to its SPEC."
+        )
+        # In place: the operating system moves pages instead of copying, so memory never doubles.
+        self._buffer.resize((2 * self._count, *self._buffer.shape[1:]), refcheck=False)
+
+    def _mismatch(self, name: str, shape: tuple[int, ...]) -> DataError:
+        expected = self._buffer.shape[1:]
+        kinds = {1: "gray", 3: "RGB"}
+        described = [f"{w}x{h} {kinds[c]}" for h, w, c in (shape, expected)]
+        size = "size=32" if shape[:2] != expected[:2] else ""
+        mode = "mode=rgb" if shape[2] != expected[2] else ""
+        remedy = "&".join(filter(None, (size, mode)))
+        return DataError(
+            f"{name} in {self._path} is {described[0]}, but {self._first} is {described[1]}.",
+            "All images of a data set have the same size and colour mode.",
+            f"Add ?{remedy} (or another size or mode) to the SPEC to convert all of them.",
+        )
+
+
+def _changes(spec: DataSpec) -> str:
+    """What decoding did to the images on request, for the note."""
+    resized = f"resized to {spec.size}x{spec.size}" if spec.size else ""
+    converted = f"converted to {spec.mode}" if spec.mode else ""
+    return ", ".join(filter(None, (resized, converted)))

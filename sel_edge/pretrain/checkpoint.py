@@ -1,0 +1,82 @@
+"""Everything a run needs to go on bit for bit, in one safetensors file.
+
+Tensors: ``model.*``, ``adam.*.exp_avg``, ``adam.*.exp_avg_sq``, ``adam.*.step`` and
+``curriculum.scores``. Position, sums, costs and history are JSON in the header. No pickle.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from sel_edge.core.errors import RunDirectoryError
+from sel_edge.core.files import write_atomic
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+MODEL_FILE = "model.safetensors"
+_ADAM_PARTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors by name and the plain state that goes with them."""
+
+    tensors: Mapping[str, Tensor]
+    state: dict[str, Any]
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write tensors and JSON state atomically."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomic(path, save(plain, metadata={"state": json.dumps(state)}))
+
+
+def read_tensors(path: Path) -> Checkpoint:
+    """Read what `write_tensors` wrote.
+
+    Raises:
+        RunDirectoryError: the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = json.loads((file.metadata() or {})["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise RunDirectoryError(
+            f"{path} cannot be read: {error}.",
+            "A file that `sel-edge pretrain` wrote is expected.",
+            "Start the run again in a new directory.",
+        ) from error
+    return Checkpoint(tensors, state)
+
+
+def pack(model: nn.Module, optimizer: torch.optim.Adam) -> dict[str, Tensor]:
+    """Model and optimizer as flat named tensors."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for name, parameter in model.named_parameters():
+        for part in _ADAM_PARTS:
+            if part in optimizer.state[parameter]:
+                tensors[f"adam.{name}.{part}"] = optimizer.state[parameter][part]
+    return tensors
+
+
+def unpack(tensors: Mapping[str, Tensor], model: nn.Module, optimizer: torch.optim.Adam) -> None:
+    """Put back what `pack` took."""
+    model.load_state_dict(
+        {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+    )
+    for name, parameter in model.named_parameters():
+        parts = {part: f"adam.{name}.{part}" for part in _ADAM_PARTS}
+        if parts["step"] in tensors:
+            device = parameter.device
+            optimizer.state[parameter] = {
+                part: tensors[key].to(device) for part, key in parts.items()
+            }

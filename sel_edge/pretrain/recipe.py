@@ -1,0 +1,230 @@
+"""A recipe: everything that makes one way of training differ from another, as frozen data."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
+
+from sel_edge.core.errors import ConfigError
+
+Gate = Literal["none", "report", "repeat"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One slice of the curriculum.
+
+    Attributes:
+        name: shown in logs and in the history.
+        start, end: slice of every class, sorted from easy to hard, as shares 0..1.
+        epochs: passes over the slice, at least 1.
+        threshold: accuracy on the first 100 test images of each class that the gate asks for.
+    """
+
+    name: str
+    start: float
+    end: float
+    epochs: int
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True)
+class GradientMask:
+    """Zero every gradient whose magnitude is at most gamma, after the backward pass.
+
+    Attributes:
+        percentile: gamma_0 is this percentile (0..100) of |gradient| over all parameters.
+        batch_size: images of the one batch that gamma_0 is taken from.
+        decay: stage i of n uses gamma_0 * (1 - decay * i / n), i from 0.
+    """
+
+    percentile: float = 20.0
+    batch_size: int = 128
+    decay: float = 0.4
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        name: of the recipe, for logs.
+        stages: the curriculum; one stage over 0..1 is ordinary training.
+        learning_rate: of Adam, before the loss gain.
+        loss_gain: the learning rate of a step is learning_rate * (1 + loss_gain * loss).
+        batch_size: images of a step.
+        crop_padding: pixels of zero padding for random crops; 0 switches cropping off.
+        flip: mirror half of the images.
+        images_per_class_max: at most so many images of a class in a stage; 0 means no limit.
+        gradient_mask: the paper's sparse gradients, or None.
+        gate: what a missed threshold does: nothing, a printed FAIL, or repeating the stage.
+        extra_epochs_max: with gate "repeat", epochs a stage may add before it is an error.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    learning_rate: float = 1e-3
+    loss_gain: float = 0.0
+    batch_size: int = 64
+    crop_padding: int = 4
+    flip: bool = True
+    images_per_class_max: int = 0
+    gradient_mask: GradientMask | None = None
+    gate: Gate = "none"
+    extra_epochs_max: int = 0
+
+    @property
+    def staged(self) -> bool:
+        """Whether training follows a curriculum of several slices."""
+        return len(self.stages) > 1
+
+    def scaled(self, epochs_scale: float) -> Recipe:
+        """The same recipe with every stage's epochs multiplied, at least 1 each."""
+        return replace(
+            self,
+            stages=tuple(
+                replace(stage, epochs=max(1, round(stage.epochs * epochs_scale)))
+                for stage in self.stages
+            ),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for run.json; `recipe_from_dict` reads it back."""
+        return asdict(self)
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes that come with the package."""
+    folder = resources.files("sel_edge.pretrain") / "recipes"
+    return tuple(sorted(p.name.removesuffix(".toml") for p in folder.iterdir()))
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe by name or from a TOML file, with `key=value` overrides in TOML syntax.
+
+    Raises:
+        ConfigError: no such recipe, an unknown key, a wrong type or an impossible value.
+    """
+    if name_or_path in recipe_names():
+        resource = resources.files("sel_edge.pretrain") / "recipes" / f"{name_or_path}.toml"
+        name, text = name_or_path, resource.read_text()
+    else:
+        path = Path(name_or_path)
+        if path.suffix != ".toml" or not path.is_file():
+            raise ConfigError(
+                f"There is no recipe {name_or_path!r}.",
+                f"Known recipes are {', '.join(recipe_names())}; a path to a .toml file works too.",
+                "Choose one with --recipe.",
+            )
+        name, text = path.stem, path.read_text(errors="replace")
+    values = _parse_toml(text, name_or_path)
+    for override in overrides:
+        values |= _parse_toml(override, f"--set {override}")
+    return recipe_from_dict({"name": name, **values})
+
+
+def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
+    """Build a recipe from plain data, checking every key and value.
+
+    Raises:
+        ConfigError: see `load_recipe`.
+    """
+    plain = dict(values)
+    name = f"recipe {plain.get('name', '?')!r}"
+    stages = plain.get("stages")
+    if not isinstance(stages, list | tuple) or not stages:
+        raise ConfigError(
+            f"The {name} has no stages.", "At least one [[stages]] table is needed.", "Add one."
+        )
+    plain["stages"] = tuple(_build(Stage, stage, f"a stage of the {name}") for stage in stages)
+    if plain.get("gradient_mask") is not None:
+        plain["gradient_mask"] = _build(
+            GradientMask, plain["gradient_mask"], f"gradient_mask of the {name}"
+        )
+    recipe = _build(Recipe, plain, name)
+    _check(recipe)
+    return recipe
+
+
+T = TypeVar("T")
+
+
+def _build(kind: type[T], values: Any, where: str) -> T:
+    """Make a `kind` of a mapping whose keys and types must match its fields."""
+    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where} is {values!r}.", "A table is expected.", "Correct the recipe.")
+    unknown = sorted(set(values) - set(known))
+    required = {n for n, f in known.items() if f.default is MISSING}
+    missing = sorted(required - set(values))
+    if unknown or missing:
+        problem = f"unknown key {unknown[0]!r}" if unknown else f"no key {missing[0]!r}"
+        raise ConfigError(
+            f"There is {problem} in {where}.",
+            f"Its keys are {', '.join(known)}.",
+            "Correct the recipe or the --set option.",
+        )
+    hints = get_type_hints(kind)
+    plain = {}
+    for key, value in values.items():
+        plain[key] = float(value) if hints[key] is float and type(value) is int else value
+        if not _fits(plain[key], hints[key]):
+            raise ConfigError(
+                f"{key} in {where} is {value!r}.",
+                f"A value of type {_type_name(hints[key])} is expected.",
+                "Correct the recipe or the --set option.",
+            )
+    return kind(**plain)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if hint in (float, int, bool, str):
+        return type(value) is hint
+    if hint is Gate:
+        return value in get_args(Gate)
+    return True  # nested tables have been built and checked before
+
+
+def _type_name(hint: Any) -> str:
+    return " or ".join(get_args(Gate)) if hint is Gate else getattr(hint, "__name__", str(hint))
+
+
+def _check(recipe: Recipe) -> None:
+    mask = recipe.gradient_mask or GradientMask()
+    rules = [
+        (0 < recipe.learning_rate < 10, "learning_rate must be between 0 and 10"),
+        (0 <= recipe.loss_gain <= 100, "loss_gain must be between 0 and 100"),
+        (2 <= recipe.batch_size <= 65536, "batch_size must be between 2 and 65536"),
+        (0 <= recipe.crop_padding <= 64, "crop_padding must be between 0 and 64"),
+        (recipe.images_per_class_max >= 0, "images_per_class_max must not be negative"),
+        (recipe.extra_epochs_max >= 0, "extra_epochs_max must not be negative"),
+        (0 <= mask.percentile <= 100, "gradient_mask.percentile must be between 0 and 100"),
+        (mask.batch_size >= 2, "gradient_mask.batch_size must be at least 2"),
+        (0 <= mask.decay <= 1, "gradient_mask.decay must be between 0 and 1"),
+    ]
+    for stage in recipe.stages:
+        rules += [
+            (0 <= stage.start < stage.end <= 1, f"{stage.name}: 0 <= start < end <= 1 must hold"),
+            (stage.epochs >= 1, f"{stage.name}: epochs must be at least 1"),
+            (0 <= stage.threshold <= 1, f"{stage.name}: threshold must be between 0 and 1"),
+        ]
+    for holds, rule in rules:
+        if not holds:
+            raise ConfigError(
+                f"The recipe {recipe.name!r} cannot be used.", f"{rule}.", "Correct the value."
+            )
+
+
+def _parse_toml(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"{where} is not valid TOML: {error}.",
+            'Write key = value, text in quotes, for example gate = "repeat".',
+            "Correct it.",
+        ) from error

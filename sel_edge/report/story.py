@@ -1,0 +1,166 @@
+"""What happened, in plain words: the first screen of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sel_edge.report import wording
+from sel_edge.report.numbers import Findings, Run
+from sel_edge.report.stream import Cost, Progress, Stream
+
+MOST_CARDS = 6
+
+
+@dataclass(frozen=True)
+class Card:
+    """One result: a name, the value now, the value before ("" if none), and a remark."""
+
+    name: str
+    value: str
+    before: str = ""
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Story:
+    """A title, a few sentences, and the results that matter most."""
+
+    title: str
+    sentences: tuple[str, ...]
+    cards: tuple[Card, ...]
+
+
+def tell(found: Findings) -> Story:
+    """The story of a directory: of its stream if it has one, else of its runs."""
+    if found.streams:
+        return _stream_story(found.streams[0])
+    if found.comparisons:
+        return comparison_story(found.comparisons[0].numbers)
+    return _run_story(found.runs[0])
+
+
+def comparison_story(numbers: Mapping[str, Any]) -> Story:
+    """What SEL reached and what it took, against dense."""
+    dense, sel, savings = numbers["dense"], numbers["sel"], numbers["savings"]
+    title = (
+        f"SEL reached {wording.percent(sel['test_full_acc'])}, "
+        f"dense {wording.percent(dense['test_full_acc'])}"
+    )
+    words = (
+        ("FLOPs on paper", "paper_flops", "fewer"),
+        ("FLOPs executed", "executed_flops", "fewer"),
+        ("Time", "time", "less"),
+        ("Energy", "energy", "less"),
+    )
+    cards = [
+        Card(
+            "Test accuracy",
+            wording.percent(sel["test_full_acc"]),
+            wording.percent(dense["test_full_acc"]),
+            wording.points(savings["test_full_acc"]),
+        )
+    ]
+    for name, key, fewer in words:
+        if savings[key] is not None:
+            cards.append(Card(name, wording.saved(savings[key], fewer), "", "SEL against dense"))
+    flops = f"SEL took {wording.saved(savings['paper_flops'], 'fewer')} FLOPs on paper"
+    if savings["executed_flops"] is not None:
+        executed = wording.saved(savings["executed_flops"], "fewer")
+        flops += f" and {executed} in operations really executed"
+    times = f"{wording.duration(sel['time_s'])} against {wording.duration(dense['time_s'])}"
+    sentence = f"{flops}, in {times}."
+    return Story(title, (sentence,), tuple(cards))
+
+
+def cost_words(joules: Mapping[str, float]) -> str:
+    """Joules of each origin: "0.4 J estimated", "1 J measured and 0.4 J estimated"."""
+    return " and ".join(wording.energy(value, origin) for origin, value in joules.items()) or (
+        wording.UNKNOWN
+    )
+
+
+def _stream_story(stream: Stream) -> Story:
+    tried = stream.kept + stream.rejected
+    title = (
+        f"{stream.kept} of {wording.counted(tried, 'update')} kept"
+        if tried
+        else "No update was made"
+    )
+    gained = max(stream.progress, key=lambda item: _gain(item) or 0.0, default=None)
+    if gained is not None and _gain(gained):
+        title += (
+            f", accuracy on \u201c{wording.printable(gained.subset, 40)}\u201d "
+            f"{wording.percent(gained.first, 0)} \u2192 {wording.percent(gained.last, 0)}"
+        )
+    times = {0: "never", 1: "once"}.get(stream.triggers, f"{stream.triggers:,} times")
+    sentences = [
+        f"In {wording.counted(stream.frames, 'frame')} the network was {times} embarrassed enough "
+        "to learn."
+    ]
+    if tried:
+        sentences.append(_updates_sentence(stream))
+    return Story(title, tuple(sentences), tuple(_stream_cards(stream)[:MOST_CARDS]))
+
+
+def _gain(item: Progress) -> float | None:
+    return None if item.first is None or item.last is None else item.last - item.first
+
+
+def _updates_sentence(stream: Stream) -> str:
+    if stream.rejected:
+        verb = "was" if stream.rejected == 1 else "were"
+        check = f"{wording.counted(stream.rejected, 'update')} {verb} dropped by the check"
+    else:
+        check = "every update passed the check"
+    return f"Learning cost {_spent(stream.updating)}; {check} on held-out frames and old examples."
+
+
+def _spent(cost: Cost) -> str:
+    return f"{cost_words(cost.joules)} and {wording.duration(cost.seconds)}"
+
+
+def _stream_cards(stream: Stream) -> list[Card]:
+    cards = []
+    for item in stream.progress:
+        cards.append(
+            Card(
+                f"Accuracy, {wording.printable(item.subset, 40)}",
+                wording.percent(item.last),
+                wording.percent(item.first),
+                f"{wording.points(_gain(item))}, {wording.counted(item.n, 'frame')}",
+            )
+        )
+    if not cards:
+        cards = [
+            Card(
+                f"Accuracy, {wording.printable(segment.name, 40)}",
+                wording.percent(segment.accuracy_last),
+                wording.percent(segment.accuracy_first),
+                "first to last fifth of the segment",
+            )
+            for segment in stream.segments
+            if segment.accuracy is not None
+        ]
+    if stream.updates:
+        flops = wording.scaled(stream.updating.executed_flops, "FLOP")
+        energy = cost_words(stream.updating.joules)
+        cards.insert(MOST_CARDS - 1, Card("Energy for learning", energy, "", f"{flops} executed"))
+    return cards
+
+
+def _run_story(run: Run) -> Story:
+    result = run.result
+    title = f"{wording.percent(result.test_full_acc)} on the test set"
+    sentence = (
+        f"{wording.printable(run.system.label)}, {wording.counted(result.epochs, 'epoch')} in "
+        f"{wording.duration(result.time_s)}."
+    )
+    cards = (
+        Card("Test accuracy", wording.percent(result.test_full_acc)),
+        Card("FLOPs on paper", wording.scaled(result.paper_flops, "FLOP")),
+        Card("FLOPs executed", wording.scaled(result.executed_flops, "FLOP")),
+        Card("Energy", wording.energy(result.energy_j, result.energy_origin)),
+    )
+    return Story(title, (sentence,), tuple(card for card in cards if card.value != wording.UNKNOWN))

@@ -1,0 +1,302 @@
+"""What the page shows, as text and tables: everything but its looks."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from markupsafe import Markup
+
+from sel_edge.core.ledger import Decision, Evaluation, Update
+from sel_edge.report import compare, tables, wording
+from sel_edge.report.chart import Series, line_chart
+from sel_edge.report.numbers import Comparison, Run
+from sel_edge.report.story import Story, comparison_story, cost_words
+from sel_edge.report.stream import Stream
+from sel_edge.report.timeline import hidden_rows, timeline
+
+MOST_ROWS = 200
+Row = TypeVar("Row")
+_KINDS = {
+    "fire": "noticed",
+    "wants_labels": "wants labels",
+    "keep": "kept",
+    "reject": "rejected",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text: a title, a header, rows as wide as the header.
+
+    Attributes:
+        wide: columns that hold sentences and may wrap, counted from 0.
+        note: a remark below it.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    wide: tuple[int, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An SVG file inside the page."""
+
+    title: str
+    caption: str
+    source: str
+
+
+@dataclass(frozen=True)
+class StreamView:
+    """One ledger on the page."""
+
+    place: str
+    chart: Markup | None
+    hidden_classes: int
+    segments: Table
+    tables: tuple[Table, ...]
+
+
+@dataclass(frozen=True)
+class ComparisonView:
+    """One comparison on the page."""
+
+    place: str
+    story: Story
+    setting: tuple[str, ...]
+    tables: tuple[Table, ...]
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One pretraining run on the page."""
+
+    place: str
+    label: str
+    chart: Markup
+    facts: Table
+
+
+def view_stream(stream: Stream) -> StreamView:
+    """A ledger's timeline and tables."""
+    return StreamView(
+        place=stream.place,
+        chart=timeline(stream) if stream.bins else None,
+        hidden_classes=hidden_rows(stream),
+        segments=_segments(stream),
+        tables=tuple(
+            table
+            for table in (
+                _evaluations(stream.evaluations),
+                _updates(stream.updates),
+                _costs(stream),
+                _decisions(stream.decisions),
+                Table("Begun with", ("Key", "Value"), tuple(stream.meta.items()), wide=(1,)),
+            )
+            if table.rows
+        ),
+    )
+
+
+def view_comparison(comparison: Comparison) -> ComparisonView:
+    """A comparison's tables and its plots, embedded."""
+    systems, classes = compare.text_tables(comparison.numbers)
+    n = comparison.numbers["images_per_class"]
+    return ComparisonView(
+        place=comparison.place,
+        story=comparison_story(comparison.numbers),
+        setting=tuple(comparison.numbers["setting"]),
+        tables=(
+            Table(
+                "Systems",
+                tables.SYSTEM_HEADER,
+                tuple(systems),
+                note="Paper FLOPs are 2 × parameters × (1 − sparsity) × samples; executed FLOPs "
+                "are the forward and backward operations really computed.",
+            ),
+            Table(
+                "Classes",
+                tables.CLASS_HEADER,
+                tuple(classes),
+                wide=(len(tables.CLASS_HEADER) - 1,),
+                note=f"On the first {n} test images of each class; “within chance” means no more "
+                "than two standard errors of the difference.",
+            ),
+        ),
+        pictures=tuple(
+            Picture(plot["title"], plot["caption"], _embedded(comparison.directory / plot["file"]))
+            for plot in comparison.numbers["plots"]
+            if (comparison.directory / plot["file"]).is_file()
+        ),
+    )
+
+
+def view_run(run: Run) -> RunView:
+    """A pretraining run's accuracy over its epochs, and its facts."""
+    epochs = range(1, run.system.epochs + 1)
+    lines = (("training images", "train_acc", "train"), ("test images", "test_full_acc", "sel"))
+    series = [
+        Series(
+            name, style, [(e, v if v == v else None) for e, v in zip(epochs, values, strict=True)]
+        )
+        for name, column, style in lines
+        for values in (run.system.column(column).tolist(),)
+    ]
+    label = f"Accuracy over {wording.counted(run.system.epochs, 'epoch')}, training and test images"
+    cells = tables.system_cells(run.result)
+    facts = tuple(zip(tables.SYSTEM_HEADER[1:], cells[1:], strict=True)) + _info_rows(
+        run.system.info
+    )
+    return RunView(
+        place=run.place,
+        label=run.system.label,
+        chart=line_chart(series, "epoch", label),
+        facts=Table("Facts", ("What", "Value"), facts, wide=(1,)),
+    )
+
+
+def _segments(stream: Stream) -> Table:
+    rows = tuple(
+        (
+            str(number),
+            segment.name,
+            f"{wording.percent(segment.accuracy_first)} \u2192 "
+            f"{wording.percent(segment.accuracy_last)}",
+            f"{segment.start:,}\u2013{segment.start + segment.frames - 1:,}",
+            f"{segment.triggers:,}",
+            f"{segment.kept:,}",
+            f"{segment.rejected:,}",
+        )
+        for number, segment in enumerate(stream.segments, start=1)
+    )
+    header = ("No.", "Segment", "Accuracy", "Frames", "Noticed", "Kept", "Rejected")
+    note = "Accuracy in the first and in the last fifth of the segment's frames."
+    return Table("Segments", header, rows, wide=(1,), note=note)
+
+
+def _evaluations(evaluations: Sequence[Evaluation]) -> Table:
+    def cells(one: Evaluation) -> tuple[str, ...]:
+        accuracy = one.correct / one.n if one.n else None
+        return (
+            one.subset,
+            one.name,
+            wording.percent(accuracy),
+            f"{one.correct:,} of {one.n:,}",
+        )
+
+    return _latest("Evaluations", ("Frames", "When", "Accuracy", "Right"), evaluations, cells)
+
+
+def _updates(updates: Sequence[Update]) -> Table:
+    def cells(update: Update) -> tuple[str, ...]:
+        return (
+            f"{update.frame:,}",
+            "✓ kept" if update.kept else "✗ rejected",
+            _names(update.classes),
+            f"{update.labels:,} / {update.held_out:,}",
+            _change(update.held_out_before, update.held_out_after),
+            _change(update.anchors_before, update.anchors_after),
+            wording.scaled(update.executed_flops, "FLOP"),
+            wording.energy(update.energy.joules, update.energy.origin),
+            wording.duration(update.seconds),
+            wording.scaled(update.delta_bytes, "B"),
+        )
+
+    header = (
+        "Frame",
+        "Verdict",
+        "Classes",
+        "Labels / held out",
+        "Held-out embarrassment",
+        "Anchors' embarrassment",
+        "Executed",
+        "Energy",
+        "Time",
+        "Change",
+    )
+    note = "Embarrassment in nats, before → after; an update is kept only if the held-out one falls"
+    return _latest("Updates", header, updates, cells, (2,), f"{note} and the anchors are not hurt.")
+
+
+def _costs(stream: Stream) -> Table:
+    rows = tuple(
+        (
+            name,
+            wording.scaled(cost.executed_flops, "FLOP"),
+            cost_words(cost.joules),
+            wording.duration(cost.seconds),
+        )
+        for name, cost in (("Inference", stream.inference), ("Learning", stream.updating))
+    )
+    note = "Estimated joules follow from processor time and the device's profile, not from a meter."
+    header = ("Work", "Executed", "Energy", "Time")
+    return Table("Cost", header, rows if stream.frames else (), note=note)
+
+
+def _decisions(decisions: Sequence[Decision]) -> Table:
+    def cells(decision: Decision) -> tuple[str, ...]:
+        return (
+            f"{decision.frame:,}",
+            _KINDS[decision.kind],
+            _names(decision.classes),
+            decision.reason,
+        )
+
+    header = ("Frame", "Decision", "Classes", "Why")
+    return _latest("Decisions", header, decisions, cells, wide=(2, 3))
+
+
+def _latest(
+    title: str,
+    header: tuple[str, ...],
+    items: Sequence[Row],
+    cells: Callable[[Row], tuple[str, ...]],
+    wide: tuple[int, ...] = (),
+    note: str = "",
+) -> Table:
+    """A table of the last MOST_ROWS items, which says so if there are more."""
+    if len(items) > MOST_ROWS:
+        note = f"The last {MOST_ROWS:,} of {len(items):,}. {note}".strip()
+    return Table(title, header, tuple(cells(item) for item in items[-MOST_ROWS:]), wide, note)
+
+
+def _change(before: float, after: float) -> str:
+    return f"{before:.2f} \u2192 {after:.2f}"
+
+
+def _names(classes: Sequence[str]) -> str:
+    return ", ".join(classes)
+
+
+def _info_rows(info: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The run.json entries that say what was run and where, as far as it has them."""
+    model, data = info.get("model", {}), info.get("data", {})
+    machine, versions = info.get("machine", {}), info.get("versions", {})
+    entries = {
+        "Data": data.get("spec"),
+        "Note": data.get("note"),
+        "Model": f"{model.get('name')}, width {model.get('width')}" if model else None,
+        "Parameters": f"{model['parameters']:,}" if "parameters" in model else None,
+        "Seed": info.get("seed"),
+        "Start": info.get("init"),
+        "Device": info.get("device"),
+        "Precision": info.get("precision"),
+        "Epochs scale": info.get("epochs_scale"),
+        "Finished": {True: "yes", False: "no"}.get(info.get("finished", False)),
+        "Machine": ", ".join(str(machine[key]) for key in ("processor", "cores") if key in machine),
+        "Versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "Commit": info.get("commit"),
+    }
+    return tuple((key, str(value)) for key, value in entries.items() if value not in (None, ""))
+
+
+def _embedded(path: Path) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()

@@ -1,0 +1,110 @@
+"""The cache saves decoding, follows the content, and is never a reason to fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sel_edge.data import sources
+from sel_edge.data.cache import cache_directory
+from sel_edge.data.sources import load_splits
+
+Pack = Callable[[Path, dict[str, bytes]], Path]
+
+
+@pytest.fixture
+def decodings(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    calls: list[object] = []
+    real = sources.load_image_folder
+    monkeypatch.setattr(
+        sources, "load_image_folder", lambda *args: (calls.append(args), real(*args))[1]
+    )
+    return calls
+
+
+def test_decoded_once_per_content_and_options(
+    tmp_path: Path, pack: Pack, image_files: dict[str, bytes], decodings: list[object]
+) -> None:
+    path = pack(tmp_path / "a.zip", image_files)
+    first, second = load_splits(str(path)), load_splits(f"folder:{path}?classes=cat,dog")
+    assert len(decodings) == 1
+    assert np.array_equal(first.train.images, second.train.images)
+    assert (first.sha256, first.note) == (second.sha256, second.note)
+    assert second.source == f"folder:{path}?classes=cat,dog"
+    path.rename(tmp_path / "b.zip")
+    load_splits(str(tmp_path / "b.zip"))
+    assert len(decodings) == 1, "the content counts, not the name"
+    assert load_splits(f"{tmp_path}/b.zip?size=4").train.images.shape == (6, 4, 4, 3)
+    assert len(decodings) == 2
+
+
+def test_changed_content_is_decoded_again(
+    tmp_path: Path, pack: Pack, image_files: dict[str, bytes], decodings: list[object]
+) -> None:
+    before = load_splits(str(pack(tmp_path / "a", image_files)))
+    changed = image_files | {"pets/train/cat/0.png": image_files["pets/train/dog/1.png"]}
+    after = load_splits(str(pack(tmp_path / "a", changed)))
+    assert before.sha256 != after.sha256
+    assert not np.array_equal(before.train.images, after.train.images)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "foreign"])
+def test_a_damaged_cache_is_rebuilt(
+    damage: str,
+    tmp_path: Path,
+    pack: Pack,
+    image_files: dict[str, bytes],
+    decodings: list[object],
+) -> None:
+    path = pack(tmp_path / "a.zip", image_files)
+    expected = load_splits(str(path))
+    (cache,) = cache_directory().iterdir()
+    good = cache.read_bytes()
+    flipped = bytearray(good)
+    flipped[good.index(expected.train.images.tobytes()) + 9] ^= 1
+    bad = {"flip": bytes(flipped), "cut": good[:-100], "empty": b"", "foreign": b"hello"}
+    cache.write_bytes(bad[damage])
+    assert np.array_equal(load_splits(str(path)).train.images, expected.train.images)
+    assert len(decodings) == 2
+    load_splits(str(path))
+    assert len(decodings) == 2, "the rebuilt cache is good"
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    tmp_path: Path,
+    pack: Pack,
+    image_files: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    monkeypatch.setenv("SEL_EDGE_CACHE", str(blocked / "cache"))
+    assert len(load_splits(str(pack(tmp_path / "a.zip", image_files))).train) == 6
+    assert blocked.read_text() == "in the way"
+
+
+def test_a_full_disk_leaves_no_half_written_cache(
+    tmp_path: Path,
+    pack: Pack,
+    image_files: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    assert len(load_splits(str(pack(tmp_path / "a.zip", image_files))).train) == 6
+    assert list(cache_directory().iterdir()) == []
+
+
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEL_EDGE_CACHE", "/a")
+    assert cache_directory() == Path("/a")
+    monkeypatch.delenv("SEL_EDGE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/b")
+    assert cache_directory() == Path("/b/sel-edge")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_directory() == Path.home() / ".cache/sel-edge"

@@ -1,0 +1,147 @@
+"""Streams are repeatable, independent of the batch size, and exactly what their SPEC says."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sel_edge.core.errors import DataError
+from sel_edge.core.rng import generator
+from sel_edge.data import stream as stream_module
+from sel_edge.data.corruptions import CORRUPTIONS, corrupt
+from sel_edge.data.sources import load_splits
+from sel_edge.data.stream import FrameBatch, Stream, open_stream
+
+pytest.importorskip("sklearn")
+
+
+def whole(stream: Stream, size: int = 100) -> FrameBatch:
+    batches = list(stream.batches(size))
+    return FrameBatch(
+        start=0,
+        images=np.concatenate([batch.images for batch in batches]),
+        labels=tuple(label for batch in batches for label in batch.labels),
+        truths=tuple(truth for batch in batches for truth in batch.truths),
+        segment=",".join(dict.fromkeys(batch.segment for batch in batches)),
+    )
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    kind=st.sampled_from(tuple(CORRUPTIONS)),
+    size=st.integers(1, 700),
+    seed=st.integers(0, 99),
+    n=st.integers(1, 600),
+)
+def test_batch_size_changes_nothing(kind: str, size: int, seed: int, n: int) -> None:
+    spec = f"digits:train?corrupt={kind}:3&labels=0.2&seed={seed}&n={n}+digits:test?n=30"
+    stream = open_stream(spec)
+    reference, other = whole(stream, 64), whole(stream, size)
+    assert np.array_equal(reference.images, other.images)
+    assert reference.labels == other.labels
+    assert reference.truths == other.truths
+    assert len(other.truths) == stream.n_frames == n + 30
+    start = 0
+    for batch in stream.batches(size):
+        assert batch.start == start
+        assert len(batch.images) == len(batch.labels) == len(batch.truths) <= size
+        assert batch.start >= n or batch.start + len(batch.truths) <= n, "segments never mix"
+        start += len(batch.truths)
+
+
+@given(share=st.floats(0, 1), seed=st.integers(0, 99))
+def test_labels_are_true_and_as_many_as_asked(share: float, seed: int) -> None:
+    frames = whole(open_stream(f"digits?labels={share!r}&seed={seed}"))
+    given_labels = [label for label in frames.labels if label is not None]
+    assert len(given_labels) == round(share * 500)
+    assert all(
+        label in (None, truth) for label, truth in zip(frames.labels, frames.truths, strict=True)
+    )
+
+
+def test_orders() -> None:
+    test = load_splits("digits").test
+    names = [test.classes[label] for label in test.labels]
+    original, by_class, mixed = (
+        whole(open_stream(f"digits?order={order}")) for order in ("original", "sorted", "random")
+    )
+    assert list(original.truths) == names
+    assert np.array_equal(original.images, test.images)
+    assert list(by_class.truths) == sorted(names)
+    assert list(mixed.truths) != names
+    assert Counter(mixed.truths) == Counter(names)
+    assert whole(open_stream("digits?seed=1")).truths != mixed.truths
+
+
+def test_skip_and_n_cut_one_order_into_pieces() -> None:
+    everything = whole(open_stream("digits?seed=5"))
+    pieces = whole(open_stream("digits?seed=5&n=200+digits?seed=5&skip=200"))
+    assert np.array_equal(everything.images, pieces.images)
+
+
+def test_all_is_training_then_test_set() -> None:
+    splits = load_splits("digits")
+    frames = whole(open_stream("digits:all?order=original"))
+    assert np.array_equal(frames.images, np.concatenate([splits.train.images, splits.test.images]))
+
+
+def test_corruption_is_drawn_per_block_of_256() -> None:
+    clean = whole(open_stream("digits:train?seed=3")).images
+    noisy = whole(open_stream("digits:train?seed=3&corrupt=gaussian_noise:2")).images
+    expected = [
+        corrupt(clean[at : at + 256], "gaussian_noise", 2, generator(3, "gaussian_noise", number))
+        for number, at in enumerate(range(0, len(clean), 256))
+    ]
+    assert np.array_equal(noisy, np.concatenate(expected))
+
+
+def test_segments_are_named_and_classes_filtered() -> None:
+    stream = open_stream(
+        "digits?classes=2,1&n=10+digits?corrupt=blur:2&n=10+digits?n=10+digits?n=5&name=new%20ones"
+    )
+    frames = whole(stream)
+    assert frames.segment == "1: classes=2,1,2: corrupt=blur:2,3: clean test,4: new ones"
+    assert set(frames.truths[:10]) == {"1", "2"}
+    assert open_stream("digits?classes=7,3+digits?classes=5").classes == ("3", "7", "5")
+
+
+def test_each_data_set_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    real = stream_module.load_source
+    monkeypatch.setattr(
+        stream_module, "load_source", lambda spec: (loaded.append(spec), real(spec))[1]
+    )
+    open_stream("digits?n=5+digits:train?classes=1,2+digits:all?corrupt=fog:1")
+    assert len(loaded) == 1
+
+
+def test_hash_is_of_the_content_and_not_of_names() -> None:
+    hashes = {
+        spec: open_stream(spec).sha256
+        for spec in ("digits", "digits:test", "digits?name=x", "digits?seed=1", "digits:train")
+    }
+    assert hashes["digits"] == hashes["digits:test"] == hashes["digits?name=x"]
+    assert len(set(hashes.values())) == 3
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("digits?classes=cat", "no class named cat"),
+        ("digits?corrupt=snow:3", "snow:3"),
+        ("digits?skip=500", "takes frames"),
+        ("digits?n=501", "takes frames"),
+    ],
+)
+def test_refused_streams(spec: str, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        open_stream(spec)
+
+
+def test_a_batch_holds_at_least_one_frame() -> None:
+    with pytest.raises(ValueError, match="batch size 0"):
+        next(open_stream("digits").batches(0))

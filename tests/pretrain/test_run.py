@@ -1,0 +1,208 @@
+"""A run in its directory: what it leaves, how it is interrupted, what it refuses."""
+
+import functools
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from sel_edge.core.errors import ConfigError, DataError, GateError, RunDirectoryError
+from sel_edge.core.runlog import read_run, read_samples
+from sel_edge.energy.meter import open_meter
+from sel_edge.pretrain.checkpoint import CHECKPOINT_FILE, MODEL_FILE
+from sel_edge.pretrain.loop import RunInterruptedError
+from sel_edge.pretrain.run import resume_run, start_run
+from sel_edge.pretrain.trained import load_trained
+from tests.pretrain.conftest import Quiet, after, never, small_options, small_recipe, train
+
+PUBLISHED_STAGED = (
+    "epoch,stage,stage_name,train_acc,train_loss,test_full_acc,test_100_acc,sparsity,flops_T,time_s"
+)
+PUBLISHED_DENSE = "epoch,train_acc,train_loss,test_full_acc,test_100_acc,flops_T,time_s"
+
+# Times and joules differ from run to run; all else must not.
+CLOCKS = ("time_s", "energy_j")
+
+NEVER = 10**9
+
+
+@pytest.fixture(scope="module", params=["dense", "sel-paper"])
+def whole_run(request, tmp_path_factory):
+    out = tmp_path_factory.mktemp(request.param) / "run"
+    scale = 0.14 if request.param == "dense" else 0.2
+    torch.set_num_threads(1)
+    return train(out, small_recipe(request.param, scale))
+
+
+def test_a_run_learns_and_leaves_what_the_next_rooms_read(whole_run):
+    trained = load_trained(whole_run.path)
+    model, run = trained.model, trained.run
+    assert run.info["finished"] and not model.training
+    assert run.history[-1]["test_full_acc"] > 0.5
+    samples = read_samples(run.path)
+    assert samples.images.dtype == np.uint8 and len(samples.labels) == 80
+    np.testing.assert_allclose(samples.probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_history_begins_with_the_published_columns(whole_run):
+    header = (whole_run.path / "history.csv").read_text().splitlines()[0]
+    staged = whole_run.info["recipe"]["name"] == "sel-paper"
+    per_class = "E_0,C_0,acc_0,E_1,C_1,acc_1" if staged else "acc_0,acc_1"
+    published = PUBLISHED_STAGED if staged else PUBLISHED_DENSE
+    assert header.startswith(f"{published},{per_class}")
+
+
+def test_flops_are_those_of_the_formulas(whole_run):
+    run = whole_run
+    model, totals = run.info["model"], run.info["totals"]
+    staged = run.info["recipe"]["name"] == "sel-paper"
+    trained = model["training_flops"] * totals["images"]
+    scoring = 2 * model["forward_macs"] * run.info["data"]["n_train"]
+    gamma = model["training_flops"] * 128
+    assert totals["executed_flops"] == trained + (scoring + gamma if staged else 0)
+    dense = 2 * model["parameters"] * totals["images"]
+    assert (
+        totals["paper_flops"] == pytest.approx(dense)
+        if not staged
+        else (totals["paper_flops"] < dense)
+    )
+
+
+def test_a_masked_gradient_does_not_keep_adam_from_moving_a_weight(tmp_path):
+    """The paper counts masked weights as saved; this column shows that they move all the same."""
+    recipe = small_recipe("sel-paper", 0.2, "gradient_mask = {percentile = 90.0}")
+    for row in train(tmp_path / "run", recipe).history[1:]:
+        assert row["sparsity"] > 0.6
+        assert row["changed_fraction"] > 1.1 * (1 - row["sparsity"])
+
+
+def test_costs_only_grow(whole_run):
+    for name in ("flops_T", "executed_flops_T", "time_s", "energy_j", "images"):
+        values = [row[name] for row in whole_run.history]
+        assert values == sorted(values) and values[0] > 0
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    torch.set_num_threads(1)
+    recipe = small_recipe("sel-paper", 0.2, "gate = 'none'")
+    return train(tmp_path_factory.mktemp("whole") / "run", recipe)
+
+
+@settings(
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(stops=st.lists(st.integers(1, 40), min_size=1, max_size=3))
+def test_an_interrupted_run_resumes_to_the_same_bits(uninterrupted, tmp_path_factory, stops):
+    out = tmp_path_factory.mktemp("cut") / "run"
+    options = small_options(small_recipe("sel-paper", 0.2, "gate = 'none'"))
+    begin = functools.partial(start_run, out, options)
+    go_on = functools.partial(resume_run, out)
+    for attempt, steps in zip([begin, *[go_on] * len(stops)], [*stops, NEVER], strict=True):
+        try:
+            attempt(open_meter(), Quiet(), after(steps))
+            break
+        except RunInterruptedError:
+            assert not read_run(out).info["finished"]
+    assert (out / MODEL_FILE).read_bytes() == (uninterrupted.path / MODEL_FILE).read_bytes()
+    whole, cut = (load_file(p / CHECKPOINT_FILE) for p in (uninterrupted.path, out))
+    assert whole.keys() == cut.keys()
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    for expected, got in zip(uninterrupted.history, read_run(out).history, strict=True):
+        for name in expected.keys() - set(CLOCKS):
+            same = expected[name] == got[name]
+            assert same or (math.isnan(expected[name]) and math.isnan(got[name])), name
+
+
+def test_the_same_seed_gives_the_same_network_and_another_seed_another(tmp_path):
+    recipe = small_recipe("dense", 0.04)
+    first, again, other = (
+        train(tmp_path / str(index), recipe, seed=seed) for index, seed in enumerate((0, 0, 1))
+    )
+    weights = [(run.path / MODEL_FILE).read_bytes() for run in (first, again, other)]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_held_out_anchors_are_not_trained_on(tmp_path):
+    run = train(tmp_path / "run", small_recipe("dense", 0.01), holdout=7)
+    whole = train(tmp_path / "all", small_recipe("dense", 0.01), holdout=0)
+    assert whole.info["data"]["n_train"] - run.info["data"]["n_train"] == 7 * 4
+
+
+def test_gate_report_goes_on_and_says_fail(tmp_path):
+    observer = Quiet()
+    train(tmp_path / "run", small_recipe("sel-paper", 0.01), observer)
+    assert observer.gates[0][0] == "Stage 1 Easy"
+    assert not all(passed for _, passed in observer.gates)
+
+
+def test_gate_repeat_adds_epochs_and_then_names_the_stage(tmp_path):
+    recipe = small_recipe(
+        "sel-paper",
+        1.0,
+        'gate = "repeat"',
+        "extra_epochs_max = 2",
+        "stages = [{name = 'Impossible', start = 0.0, end = 0.5, epochs = 1, threshold = 1.0}]",
+        "learning_rate = 1e-9",
+    )
+    with pytest.raises(GateError, match=r"Impossible.*3 epochs"):
+        train(tmp_path / "run", recipe)
+    assert len(read_run(tmp_path / "run").history) == 3
+
+
+def test_a_directory_that_holds_a_run_is_left_alone(tmp_path):
+    out = tmp_path / "run"
+    train(out, small_recipe("dense", 0.01))
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    with pytest.raises(RunDirectoryError, match="already holds a run"):
+        train(out, small_recipe("dense", 0.01))
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+
+
+def test_what_cannot_be_resumed_says_so(tmp_path):
+    with pytest.raises(RunDirectoryError, match=r"run\.json"):
+        resume_run(tmp_path, open_meter(), Quiet(), never)
+    out = tmp_path / "run"
+    train(out, small_recipe("dense", 0.01))
+    with pytest.raises(RunDirectoryError, match="finished"):
+        resume_run(out, open_meter(), Quiet(), never)
+
+
+def test_a_run_is_not_resumed_on_other_data(tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(RunInterruptedError):
+        start_run(out, small_options(small_recipe("dense", 0.1)), open_meter(), Quiet(), after(3))
+    info = json.loads((out / "run.json").read_text())
+    info["data"]["sha256"] = "0" * 64
+    (out / "run.json").write_text(json.dumps(info))
+    with pytest.raises(DataError, match="changed"):
+        resume_run(out, open_meter(), Quiet(), never)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.01, 0.5, 0.999])
+def test_a_damaged_checkpoint_is_refused(tmp_path, keep):
+    out = tmp_path / "run"
+    with pytest.raises(RunInterruptedError):
+        start_run(out, small_options(small_recipe("dense", 0.1)), open_meter(), Quiet(), after(3))
+    path = out / CHECKPOINT_FILE
+    path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
+    with pytest.raises(RunDirectoryError, match=CHECKPOINT_FILE):
+        resume_run(out, open_meter(), Quiet(), never)
+
+
+def test_an_unfinished_run_cannot_be_exported(tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(RunInterruptedError):
+        start_run(out, small_options(small_recipe("dense", 0.1)), open_meter(), Quiet(), after(2))
+    with pytest.raises(RunDirectoryError, match="not finished"):
+        load_trained(out)
+
+
+def test_a_holdout_that_leaves_nothing_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="--holdout"):
+        train(tmp_path / "run", small_recipe("dense", 0.01), holdout=5000)

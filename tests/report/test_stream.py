@@ -1,0 +1,118 @@
+"""A ledger is summed up without losing a frame, and without adding what must not be added."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sel_edge.core.ledger import (
+    ClassEmbarrassment,
+    Decision,
+    Evaluation,
+    Ledger,
+    Tick,
+    Update,
+    read_ledger,
+)
+from sel_edge.core.measurement import Energy
+from sel_edge.report.stream import MOST_BINS, Window, sum_up
+from sel_edge.report.timeline import heat_step, smoothed
+
+Make = Callable[..., Path]
+
+
+def ledger_of(
+    ticks: list[Tick],
+    decisions: list[Decision] | None = None,
+    updates: list[Update] | None = None,
+    evaluations: list[Evaluation] | None = None,
+) -> Ledger:
+    return Ledger({}, ticks, decisions or [], updates or [], evaluations or [])
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[Tick]:
+    ticks: list[Tick] = []
+    start = draw(st.integers(0, 1000))
+    for segment in range(draw(st.integers(1, 4))):
+        for _ in range(draw(st.integers(1, 150))):
+            n = draw(st.integers(1, 64)) if len(ticks) < 20 else 8
+            right = draw(st.integers(0, n)) if len(ticks) < 20 else n // 2
+            energy = Energy(0.5, "estimated")
+            ticks.append(Tick(start, n, f"{segment}", {"a": (n, right)}, {}, 10, energy, 0.1))
+            start += n
+    return ticks
+
+
+@given(streams())
+def test_bins_hold_every_frame_once_and_never_mix_segments(ticks: list[Tick]) -> None:
+    stream = sum_up(ledger_of(ticks), ".")
+    assert sum(one.frames for one in stream.bins) == stream.frames == sum(tick.n for tick in ticks)
+    assert sum(one.score.correct for one in stream.bins) == sum(t.scores["a"][1] for t in ticks)
+    assert [one.start for one in stream.bins] == sorted({one.start for one in stream.bins})
+    assert len(stream.bins) <= MOST_BINS + len(stream.segments)
+    for one in stream.bins:
+        segment = stream.segments[one.segment]
+        assert segment.start <= one.start
+        assert one.start + one.frames <= segment.start + segment.frames
+
+
+@given(streams())
+def test_the_accuracy_line_stays_within_what_was_seen(ticks: list[Tick]) -> None:
+    stream = sum_up(ledger_of(ticks), ".")
+    for segment in range(len(stream.segments)):
+        bins = [one for one in stream.bins if one.segment == segment]
+        seen = [one.score.accuracy or 0.0 for one in bins]
+        assert all(min(seen) <= (mean or 0.0) <= max(seen) for mean in smoothed(bins))
+
+
+def test_decisions_and_updates_are_counted_where_they_fell(make_ledger: Make) -> None:
+    stream = sum_up(read_ledger(make_ledger() / "ledger.sqlite"), "edge")
+    first, second = stream.segments
+    assert (first.triggers, first.kept, first.rejected) == (0, 0, 0)
+    assert (second.triggers, second.kept, second.rejected) == (2, 1, 1)
+    assert (stream.triggers, stream.kept, stream.rejected) == (2, 1, 1)
+    assert stream.updating.joules == {"estimated": 0.5}
+    assert stream.inference.joules == {"estimated": 5.0}
+    assert stream.progress[0].first == 0.61
+    assert stream.progress[0].last == 0.78
+
+
+def test_a_decision_on_the_last_frame_belongs_to_the_segment_that_ends() -> None:
+    energy = Energy(0.0, "measured")
+    ticks = [Tick(8 * i, 8, name, {}, {}, 0, energy, 0.0) for i, name in enumerate("ab")]
+    segments = sum_up(ledger_of(ticks, [Decision(8, "fire", "why", ())]), ".").segments
+    assert [segment.triggers for segment in segments] == [1, 0]
+    assert segments[0].accuracy is None
+
+
+def test_measured_and_estimated_joules_stay_apart() -> None:
+    origins = ("measured", "estimated", "measured")
+    ticks = [Tick(i, 1, "a", {}, {}, 0, Energy(1.0, o), 0.0) for i, o in enumerate(origins)]
+    assert sum_up(ledger_of(ticks), ".").inference.joules == {"measured": 2.0, "estimated": 1.0}
+
+
+def test_exact_embarrassment_wins_over_the_stand_in() -> None:
+    windows = {
+        "exact": ClassEmbarrassment(0.0, 2.0, 4),
+        "standin": ClassEmbarrassment(None, 2.0, 0),
+        "none": ClassEmbarrassment(None, None, 0),
+    }
+    tick = Tick(0, 1, "a", {}, windows, 0, Energy(0.0, "measured"), 0.0)
+    shown = sum_up(ledger_of([tick]), ".").bins[0].embarrassment
+    assert shown == {"exact": Window(0.0, True), "standin": Window(2.0, False)}
+
+
+def test_a_set_evaluated_once_has_no_change() -> None:
+    stream = sum_up(ledger_of([], evaluations=[Evaluation("end", "old", 0, 0)]), ".")
+    assert stream.progress[0].first is stream.progress[0].last is None
+    assert stream.bins == stream.segments == ()
+
+
+@pytest.mark.parametrize(("value", "step"), [(0.0, 0), (0.25, 1), (0.99, 2), (2.49, 4), (9.0, 5)])
+def test_heat_rises_with_embarrassment(value: float, step: int) -> None:
+    assert heat_step(value) == step
