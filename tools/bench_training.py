@@ -72,7 +72,9 @@ def measure(data: str, width: int, batch: int, rounds: int) -> dict[str, object]
     best = min(("fp32", "bf16"), key=lambda name: rows[f"step_{name}"]["median_ms"])
     step_ms = rows[f"step_{best}"]["median_ms"]
     pipeline_ms = rows["augment"]["median_ms"] + rows["normalize"]["median_ms"]
-    flops = count_flops(build_model(len(splits.train.classes), width, shape[0], "scratch", 0), shape)
+    flops = count_flops(
+        build_model(len(splits.train.classes), width, shape[0], "scratch", 0), shape
+    )
     floor_ms = flops.training * batch / (MATMUL_FLOPS / rows[f"matmul_{best}"]["median_ms"])
     return {
         "data": data,

@@ -48,7 +48,7 @@ class Patterns:
                 pattern = grating(np.pi / 8) * grating(np.pi / 8 + np.pi / 2)
             else:
                 pattern = grating(np.pi / 4 * CLASSES.index(name))
-            noise = rng.normal(0, 45, (SIDE, SIDE))
+            noise = rng.normal(0, 60, (SIDE, SIDE))
             stack.append(np.clip(128 + 55 * pattern + noise, 0, 255))
         return np.array(stack).astype(np.uint8)[..., None]
 
