@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,12 +11,17 @@ from sel_edge.data.dataset import Splits
 from sel_edge.data.spec import DataSpec, SegmentSpec, parse_data
 
 NEW_CLASSES = 2
-MAX_SEGMENT_FRAMES = 2000
-SHIFT = ("gaussian_noise", 3)
+SHIFT = ("contrast", 3)
 SEED = 1
 
+# Shares of the known classes' test images for the first two segments, and of all images of the
+# unseen classes for the third; what is left makes the probes.
+UNCHANGED, SHIFTED, NEW = 0.25, 0.45, 0.7
+MAX_FRAMES, MAX_NEW_FRAMES = 2000, 1000
+MIN_UNCHANGED, MIN_NEW = 50, 50
+
 # Share of the frames that come with a label: few while all is well, more when someone is asked.
-LABELS_UNCHANGED, LABELS_SHIFTED, LABELS_NEW = 0.1, 0.25, 0.25
+LABELS_UNCHANGED, LABELS_SHIFTED, LABELS_NEW = 0.1, 0.25, 0.15
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,13 @@ class DemoStream:
 
 
 def plan_stream(data: str, splits: Splits) -> DemoStream:
-    """Divide a data set's test images into the demo's segments and probes.
+    """Divide a data set into the demo's training data, segments and probes.
 
-    The last two classes are the unseen ones. Of the others' test images at most three tenths go to
-    each of the first two segments, and the rest (as many again at most) to the probes.
+    The last two classes are the unseen ones: no image of theirs is trained on, so all of them may
+    appear on the stream. Of the other classes the stream shows test images only.
 
     Raises:
-        DataError: fewer than four classes, or too few test images.
+        DataError: fewer than four classes, or too few images.
     """
     base, classes = parse_data(data), splits.test.classes
     if len(classes) < NEW_CLASSES + 2:
@@ -53,54 +58,65 @@ def plan_stream(data: str, splits: Splits) -> DemoStream:
             f"The demo keeps {NEW_CLASSES} of them for later and needs at least 2 to begin with.",
             "Choose data with four classes or more.",
         )
-    counts = np.bincount(splits.test.labels, minlength=len(classes))
-    known_frames = int(counts[:-NEW_CLASSES].sum())
-    new_frames = int(counts[-NEW_CLASSES:].sum())
-    part = min(MAX_SEGMENT_FRAMES, known_frames * 3 // 10)
-    new_part = min(MAX_SEGMENT_FRAMES // 2, new_frames // 2)
-    if part < 50 or new_part < 20:
+    known = _keep(base, classes[:-NEW_CLASSES])
+    new = _keep(base, classes[-NEW_CLASSES:])
+    test, train = (
+        np.bincount(s.labels, minlength=len(classes)) for s in (splits.test, splits.train)
+    )
+    known_frames = int(test[:-NEW_CLASSES].sum())
+    new_frames = int((test + train)[-NEW_CLASSES:].sum())
+    unchanged = min(MAX_FRAMES, int(UNCHANGED * known_frames))
+    shifted = min(MAX_FRAMES, int(SHIFTED * known_frames))
+    appearing = min(MAX_NEW_FRAMES, int(NEW * new_frames))
+    if unchanged < MIN_UNCHANGED or appearing < MIN_NEW:
         raise DataError(
-            f"{data} has {known_frames} test images of its first classes and {new_frames} of its "
-            f"last {NEW_CLASSES}.",
-            "The demo needs at least 170 and 40.",
-            "Choose data with more test images.",
+            f"{data} has {known_frames} test images of its first classes and {new_frames} images "
+            f"of its last {NEW_CLASSES}.",
+            f"The demo needs {int(MIN_UNCHANGED / UNCHANGED)} and {int(MIN_NEW / NEW) + 1}.",
+            "Choose data with more images.",
         )
-    known, new = classes[:-NEW_CLASSES], classes[-NEW_CLASSES:]
-
-    def segment(
-        names: tuple[str, ...],
-        skip: int,
-        n: int,
-        corrupt: tuple[str, int] | None = None,
-        labels: float = 0.0,
-        name: str = "",
-    ) -> SegmentSpec:
-        source = DataSpec(base.kind, base.path, names, base.size, base.mode)
-        return SegmentSpec(
-            source=source,
-            split="test",
-            corrupt=corrupt,
-            labels=labels,
-            seed=SEED,
-            skip=skip,
-            n=n,
-            name=name,
-        )
-
-    rest = min(part, known_frames - 2 * part)
-    stream = (
-        segment(known, 0, part, None, LABELS_UNCHANGED, "unchanged"),
-        segment(known, part, part, SHIFT, LABELS_SHIFTED, f"shifted by {SHIFT[0]}"),
-        segment(new, 0, new_part, None, LABELS_NEW, f"new classes {' and '.join(new)}"),
+    old_probe = SegmentSpec(
+        source=known,
+        split="test",
+        seed=SEED,
+        skip=unchanged + shifted,
+        n=min(MAX_FRAMES, known_frames - unchanged - shifted),
     )
-    probes = {
-        "old": segment(known, 2 * part, rest),
-        "shifted": segment(known, 2 * part, rest, SHIFT),
-        "new": segment(new, new_part, min(MAX_SEGMENT_FRAMES, new_frames - new_part)),
-    }
+    steady = replace(old_probe, skip=0, n=unchanged, labels=LABELS_UNCHANGED, name="unchanged")
+    shift = replace(
+        old_probe,
+        corrupt=SHIFT,
+        skip=unchanged,
+        n=shifted,
+        labels=LABELS_SHIFTED,
+        name=f"shifted by {SHIFT[0]}",
+    )
+    appearance = SegmentSpec(
+        source=new,
+        split="all",
+        seed=SEED,
+        n=appearing,
+        labels=LABELS_NEW,
+        name=f"new classes {' and '.join(new.classes)}",
+    )
+    new_probe = SegmentSpec(
+        source=new,
+        split="all",
+        seed=SEED,
+        skip=appearing,
+        n=min(MAX_FRAMES, new_frames - appearing),
+    )
     return DemoStream(
-        known=str(DataSpec(base.kind, base.path, known, base.size, base.mode)),
-        source="+".join(str(part) for part in stream),
-        probes={name: str(probe) for name, probe in probes.items()},
-        unchanged_frames=part,
+        known=str(known),
+        source="+".join(str(segment) for segment in (steady, shift, appearance)),
+        probes={
+            "old": str(old_probe),
+            "shifted": str(replace(old_probe, corrupt=SHIFT)),
+            "new": str(new_probe),
+        },
+        unchanged_frames=unchanged,
     )
+
+
+def _keep(base: DataSpec, classes: tuple[str, ...]) -> DataSpec:
+    return replace(base, classes=classes)

@@ -10,9 +10,8 @@ from pathlib import Path
 import click
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save
 
-from sel_edge.bundle.bundle import Anchors, Bundle, write_bundle
+from sel_edge.bundle.bundle import Anchors, Bundle, pack_anchors, write_bundle
 from sel_edge.bundle.manifest import (
     ANCHORS_FILE,
     GRAPH_FILE,
@@ -110,7 +109,7 @@ def export_run(run_path: Path, out: Path, data: str | None = None) -> tuple[Bund
     members = {
         GRAPH_FILE: graph.graph,
         WEIGHTS_FILE: graph.weights,
-        ANCHORS_FILE: save(vars(anchors.samples)),
+        ANCHORS_FILE: pack_anchors(**vars(anchors.samples)),
     }
     bundle = write_bundle(out, manifest, members)
     try:

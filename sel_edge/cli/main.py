@@ -119,4 +119,7 @@ def missing_package(module: str) -> str:
 
 def show_error(kind: str, text: str) -> None:
     """Print one paragraph to stderr."""
-    click.echo(textwrap.fill(f"Error ({kind}): {text}", 100, break_long_words=False), err=True)
+    paragraph = textwrap.fill(
+        f"Error ({kind}): {text}", 100, break_long_words=False, break_on_hyphens=False
+    )
+    click.echo(paragraph, err=True)

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from sel_edge.cli.signals import stop_on_signal
 from sel_edge.cli.training_display import TrainingDisplay
+from sel_edge.cli.training_meter import training_meter
 from sel_edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError
 from sel_edge.core.runlog import RunLog, read_run
-from sel_edge.energy.meter import open_meter
 from sel_edge.pretrain.loop import RunInterruptedError
 from sel_edge.pretrain.model import MODELS, WIDTHS
 from sel_edge.pretrain.recipe import load_recipe, recipe_from_dict
@@ -104,7 +104,8 @@ def _start(out: Path, console: Console, **options: object) -> RunLog:
         epochs_scale=scale,
     )
     with stop_on_signal() as stop, TrainingDisplay(recipe, console) as display:
-        return start_run(out, run_options, open_meter(), display, stop)
+        meter = training_meter(run_options.device)
+        return start_run(out, run_options, meter, display, stop)
 
 
 def _resume(ctx: click.Context, out: Path, console: Console) -> RunLog:
@@ -120,9 +121,10 @@ def _resume(ctx: click.Context, out: Path, console: Console) -> RunLog:
             "A resumed run takes everything from its run.json.",
             "Leave the other options out, or start a new run in another directory.",
         )
-    recipe = recipe_from_dict(read_run(out).info["recipe"])
+    info = read_run(out).info
+    recipe = recipe_from_dict(info["recipe"])
     with stop_on_signal() as stop, TrainingDisplay(recipe, console) as display:
-        return resume_run(out, open_meter(), display, stop)
+        return resume_run(out, training_meter(info["device"]), display, stop)
 
 
 def _show(run: RunLog, as_json: bool) -> None:

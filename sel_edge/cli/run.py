@@ -10,17 +10,19 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from sel_edge.bundle.bundle import open_bundle
+from sel_edge.bundle.bundle import Bundle, open_bundle
 from sel_edge.cli.signals import stop_on_signal
 from sel_edge.core.errors import INTERRUPTED_EXIT_CODE
 from sel_edge.core.ledger import LEDGER_FILE, LedgerWriter
+from sel_edge.core.measurement import Meter
 from sel_edge.data.stream import Stream, open_stream
 from sel_edge.energy.meter import open_meter
 from sel_edge.energy.profile import load_profile, profile_names
-from sel_edge.report.numbers import collect
+from sel_edge.report.numbers import collect, gather
+from sel_edge.report.story import tell
 from sel_edge.runtime.loop import Runtime
 
-FRAMES_PER_TICK = 32
+FRAMES_PER_TICK = 16
 
 
 @click.command("run")
@@ -64,11 +66,24 @@ def command(
         stop_on_signal() as stop,
         LedgerWriter(folder / LEDGER_FILE) as ledger,
     ):
-        runtime = Runtime(open_bundle(bundle), ledger, meter, threads=threads)
+        runtime = open_runtime(open_bundle(bundle), ledger, meter, threads)
         complete = run_stream(runtime, stream, frames_per_tick, console, stop)
-    numbers = collect(folder)
-    click.echo(json.dumps(numbers) if as_json else _in_words(numbers, folder))
+    click.echo(json.dumps(collect(folder)) if as_json else _in_words(folder))
     return 0 if complete else INTERRUPTED_EXIT_CODE
+
+
+def open_runtime(
+    bundle: Bundle, ledger: LedgerWriter, meter: Meter, threads: int | None = None
+) -> Runtime:
+    """A runtime whose ledger says which network it runs and what that was trained on."""
+    manifest = bundle.manifest
+    data = manifest.provenance.get("data", {})
+    ledger.identify(
+        "network",
+        f"{manifest.model.name} of width {manifest.model.width}, trained on "
+        f"{data.get('spec', 'unknown data')}" + (f" ({data['note']})" if data.get("note") else ""),
+    )
+    return Runtime(bundle, ledger, meter, threads=threads)
 
 
 def run_stream(
@@ -87,21 +102,22 @@ def run_stream(
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("frames", total=stream.n_frames)
         for batch in stream.batches(frames_per_tick):
+            report = runtime.process(batch)
             if batch.segment != segment:
                 segment = batch.segment
-                console.print(f"frame {batch.start:>6}  segment {segment}", highlight=False)
-            report = runtime.process(batch)
+                _say(console, batch.start, f"segment {segment}")
             for decision in report.decisions:
-                console.print(
-                    f"frame {decision.frame:>6}  {decision.kind}: {decision.reason}",
-                    highlight=False,
-                    markup=False,
-                )
+                _say(console, decision.frame, f"{decision.kind}: {decision.reason}")
             bar.advance(task, len(report.predictions))
             if stop_requested():
                 return False
     return True
 
 
-def _in_words(numbers: dict[str, object], folder: Path) -> str:
-    return f"{json.dumps(numbers, indent=2)}\nThe ledger is in {folder}."
+def _say(console: Console, frame: int, text: str) -> None:
+    console.print(f"frame {frame:>6}  {text}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _in_words(folder: Path) -> str:
+    story = tell(gather(folder))
+    return "\n".join([story.title, *story.sentences, f"The ledger is in {folder}."])

@@ -16,11 +16,11 @@ from PIL import Image, UnidentifiedImageError
 
 from sel_edge.core.errors import DataError
 from sel_edge.data import limits
+from sel_edge.data.convert import PIL_MODE, RESAMPLING
 from sel_edge.data.jpeg_note import JpegCensus
 from sel_edge.data.spec import Mode
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM")
-_PIL_MODE = {"rgb": "RGB", "gray": "L"}
 _PLAIN_MODES = ("RGB", "L")
 # What Pillow's decoders raise on damaged files, besides its own errors.
 _DECODER_ERRORS = (
@@ -88,10 +88,10 @@ class Decoder:
         image.load()
         if is_deep_gray:
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        if self.mode and image.mode != _PIL_MODE[self.mode]:
-            image = image.convert(_PIL_MODE[self.mode])
+        if self.mode and image.mode != PIL_MODE[self.mode]:
+            image = image.convert(PIL_MODE[self.mode])
         if self.size and image.size != (self.size, self.size):
-            image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
+            image = image.resize((self.size, self.size), RESAMPLING)
         return image
 
     def _unplain(self, image: Image.Image) -> str:

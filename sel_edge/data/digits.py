@@ -12,11 +12,11 @@ from sel_edge.core.errors import MissingDependencyError
 from sel_edge.core.files import sha256_bytes
 from sel_edge.data.dataset import Dataset, Splits, stratified_split
 
-TEST_IMAGES = 500
+TEST_IMAGES = 797
 
 
 def load_digits_splits(source: str) -> Splits:
-    """All ten digits: 1,297 training and 500 test images, uint8 [N, 8, 8, 1].
+    """All ten digits: 1,000 training and 797 test images, uint8 [N, 8, 8, 1].
 
     The original values 0..16 are scaled to 0..255; the split is stratified and always the same.
 

@@ -9,6 +9,7 @@ from typing import Literal
 from sel_edge.core.errors import DataError
 from sel_edge.data.cache import cached
 from sel_edge.data.cifar import CIFAR_FILES, load_cifar
+from sel_edge.data.convert import convert_splits
 from sel_edge.data.dataset import Splits, class_numbers, keep_classes
 from sel_edge.data.digits import load_digits_splits
 from sel_edge.data.download import cifar10_archive
@@ -56,19 +57,16 @@ def load_source(spec: DataSpec) -> Splits:
 
 def _load_all_classes(spec: DataSpec) -> Splits:
     if spec.kind == "digits":
-        _refuse_decoding_keys(spec)
-        return load_digits_splits(str(spec))
+        return convert_splits(load_digits_splits(str(spec)), spec.size, spec.mode)
     path = Path(spec.path) if spec.path else cifar10_archive()
     form = _FORMS[spec.kind] if spec.kind in _FORMS else _form_of(path)
-    if form != "images":
-        _refuse_decoding_keys(spec)
     sha256 = content_hash(path)
     if form == "npz":
-        return load_npz(path, sha256)
+        return convert_splits(load_npz(path, sha256), spec.size, spec.mode)
 
     def decode() -> Splits:
         if form == "cifar":
-            return load_cifar(path, sha256)
+            return convert_splits(load_cifar(path, sha256), spec.size, spec.mode)
         return load_image_folder(path, spec, sha256)
 
     return cached(sha256, {"form": form} | spec.keys(), decode)
@@ -89,12 +87,3 @@ def _form_of(path: Path) -> Form:
         "an .npz with x and y.",
         "Check that this is the right file.",
     )
-
-
-def _refuse_decoding_keys(spec: DataSpec) -> None:
-    if spec.size or spec.mode:
-        raise DataError(
-            f"{spec} asks for size= or mode=.",
-            "They apply to image files, which are decoded; arrays are taken as they are.",
-            "Remove the key.",
-        )

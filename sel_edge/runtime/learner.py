@@ -219,7 +219,10 @@ class Learner:
 
     def _take_in_loss(self, name: str, loss: float, estimate: float, frame: int) -> None:
         self._monitor.add_label(name, loss, frame)
-        if self._warm_up is not None and (levels := self._warm_up.add(loss, estimate)) is not None:
+        if (
+            self._warm_up is not None
+            and (levels := self._warm_up.add(name, loss, estimate)) is not None
+        ):
             self._monitor, self._warm_up = Monitor(levels, self._config), None
 
     def _training_set(self, head: Head, samples: Samples, plan: Plan) -> TrainingSet:

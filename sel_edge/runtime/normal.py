@@ -70,13 +70,7 @@ def normal_levels(
         standin: the calibrated curve of the bundle.
     """
     losses = cross_entropy(logits, labels, TEMPERATURE)
-    together = _normal(losses)
-    of_class = {
-        name: _shrunk(losses[labels == number], together)
-        for number, name in enumerate(classes)
-        if (labels == number).any()
-    }
-    return NormalLevels(of_class, together, _normal(standin.estimate(logits)))
+    return _levels(losses, np.asarray(classes)[labels].tolist(), standin.estimate(logits))
 
 
 class WarmUp:
@@ -88,17 +82,29 @@ class WarmUp:
 
     def __init__(self, labels: int) -> None:
         self._labels = labels
+        self._names: list[str] = []
         self._losses: list[float] = []
         self._estimates: list[float] = []
 
-    def add(self, loss: float, estimate: float) -> NormalLevels | None:
-        """Take in the embarrassment and stand-in of a labelled frame; at last, the levels."""
+    def add(self, name: str, loss: float, estimate: float) -> NormalLevels | None:
+        """Take in a labelled frame's embarrassment and stand-in; at last, give the levels."""
+        self._names.append(name)
         self._losses.append(loss)
         self._estimates.append(estimate)
         if len(self._losses) < self._labels:
             return None
-        together = _normal(np.array(self._losses))
-        return NormalLevels({}, together, _normal(np.array(self._estimates)))
+        return _levels(np.array(self._losses), self._names, np.array(self._estimates))
+
+
+def _levels(
+    losses: NDArray[np.float64], names: Sequence[str], estimates: NDArray[np.float64]
+) -> NormalLevels:
+    together = _normal(losses)
+    of_class = {
+        name: _shrunk(losses[[other == name for other in names]], together)
+        for name in dict.fromkeys(names)
+    }
+    return NormalLevels(of_class, together, _normal(estimates))
 
 
 def _normal(values: NDArray[np.float64]) -> Normal:

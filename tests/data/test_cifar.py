@@ -159,10 +159,12 @@ def test_damaged_python_batches(
         load_splits(str(pack(tmp_path / "set.tar.gz", files)))
 
 
-def test_decoding_keys_do_not_apply(tmp_path: Path, pack: Pack, cifar_files: CifarFiles) -> None:
+def test_arrays_are_converted_when_asked(
+    tmp_path: Path, pack: Pack, cifar_files: CifarFiles
+) -> None:
     path = pack(tmp_path / "set.tar.gz", cifar_files("binary"))
-    with pytest.raises(DataError, match="size= or mode="):
-        load_splits(f"cifar10:{path}?size=16")
+    plain, small = (load_splits(f"cifar10:{path}{keys}") for keys in ("", "?size=16&mode=gray"))
+    assert small.test.images.shape == (len(plain.test), 16, 16, 1)
 
 
 def test_without_a_path_the_archive_in_the_cache_is_used(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sel_edge.core.errors import DataError, MissingDependencyError
+from sel_edge.core.errors import MissingDependencyError
 from sel_edge.data.dataset import stratified_split
 from sel_edge.data.sources import load_splits
 
@@ -17,20 +17,30 @@ from sel_edge.data.sources import load_splits
 def test_digits() -> None:
     pytest.importorskip("sklearn")
     splits = load_splits("digits")
-    assert splits.train.images.shape == (1297, 8, 8, 1)
-    assert splits.test.images.shape == (500, 8, 8, 1)
+    assert splits.train.images.shape == (1000, 8, 8, 1)
+    assert splits.test.images.shape == (797, 8, 8, 1)
     assert splits.train.images.dtype == np.uint8
     assert splits.train.images.max() == 255
     assert splits.train.classes == tuple("0123456789")
     counts = np.bincount(splits.test.labels)
-    assert counts.min() >= 48
-    assert counts.max() <= 51
+    assert counts.min() >= 77
+    assert counts.max() <= 82
     again = load_splits("digits?classes=8,9")
     assert again.sha256 == splits.sha256
     assert np.array_equal(again.test.images, splits.test.images[splits.test.labels >= 8])
     assert set(again.test.labels) == {0, 1}
-    with pytest.raises(DataError, match="size="):
-        load_splits("digits?size=16")
+
+
+def test_arrays_are_converted_when_asked() -> None:
+    plain, large = load_splits("digits"), load_splits("digits?size=16&mode=rgb")
+    assert large.train.images.shape == (1000, 16, 16, 3)
+    assert np.array_equal(large.train.images[..., 0], large.train.images[..., 2])
+    assert np.array_equal(large.test.labels, plain.test.labels)
+    # Bilinear interpolation keeps the mean of an image, up to its border.
+    means = large.test.images[..., :1].mean(axis=(1, 2, 3)), plain.test.images.mean(axis=(1, 2, 3))
+    assert np.abs(means[0] - means[1]).max() < 8
+    gray = load_splits("digits?mode=gray")
+    assert np.array_equal(gray.train.images, plain.train.images)
 
 
 def test_digits_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:

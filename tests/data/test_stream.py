@@ -57,7 +57,7 @@ def test_batch_size_changes_nothing(kind: str, size: int, seed: int, n: int) -> 
 def test_labels_are_true_and_as_many_as_asked(share: float, seed: int) -> None:
     frames = whole(open_stream(f"digits?labels={share!r}&seed={seed}"))
     given_labels = [label for label in frames.labels if label is not None]
-    assert len(given_labels) == round(share * 500)
+    assert len(given_labels) == round(share * 797)
     assert all(
         label in (None, truth) for label, truth in zip(frames.labels, frames.truths, strict=True)
     )
@@ -133,8 +133,8 @@ def test_hash_is_of_the_content_and_not_of_names() -> None:
     [
         ("digits?classes=cat", "no class named cat"),
         ("digits?corrupt=snow:3", "snow:3"),
-        ("digits?skip=500", "takes frames"),
-        ("digits?n=501", "takes frames"),
+        ("digits?skip=797", "takes frames"),
+        ("digits?n=798", "takes frames"),
     ],
 )
 def test_refused_streams(spec: str, says: str) -> None:

@@ -48,7 +48,7 @@ class Patterns:
                 pattern = grating(np.pi / 8) * grating(np.pi / 8 + np.pi / 2)
             else:
                 pattern = grating(np.pi / 4 * CLASSES.index(name))
-            noise = rng.normal(0, 60, (SIDE, SIDE))
+            noise = rng.normal(0, 80, (SIDE, SIDE))
             stack.append(np.clip(128 + 55 * pattern + noise, 0, 255))
         return np.array(stack).astype(np.uint8)[..., None]
 
@@ -125,7 +125,9 @@ def make_graph(tensors: dict[str, NDArray[np.float32]], weights: bytes) -> bytes
             proto.external_data.add(key=key, value=str(value))
         initializers.append(proto)
     nodes = [
-        helper.make_node("Conv", ["image", "conv.weight", "conv.bias"], ["maps"], pads=[2, 2, 2, 2]),
+        helper.make_node(
+            "Conv", ["image", "conv.weight", "conv.bias"], ["maps"], pads=[2, 2, 2, 2]
+        ),
         helper.make_node("Relu", ["maps"], ["active"]),
         helper.make_node("GlobalAveragePool", ["active"], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["features"]),
@@ -185,7 +187,5 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, network: Network) -> Bundle
 
 
 @pytest.fixture(scope="session")
-def bundle_trained_on_anchors(
-    tmp_path_factory: pytest.TempPathFactory, network: Network
-) -> Bundle:
+def bundle_trained_on_anchors(tmp_path_factory: pytest.TempPathFactory, network: Network) -> Bundle:
     return build_bundle(tmp_path_factory.mktemp("bundles") / "seen", network, held_out=False)

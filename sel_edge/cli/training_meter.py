@@ -1,0 +1,19 @@
+"""The energy meter that fits where training runs."""
+
+from __future__ import annotations
+
+from sel_edge.core.measurement import Meter
+from sel_edge.energy.meter import open_meter
+from sel_edge.energy.nvml import open_gpu_meter
+from sel_edge.pretrain.precision import choose_device
+
+
+def training_meter(device: str) -> Meter:
+    """The GPU's counter for training on a GPU that has one, else the processor's meter.
+
+    Args:
+        device: as `sel_edge.pretrain.precision.choose_device` takes it.
+    """
+    chosen = choose_device(device)
+    gpu = open_gpu_meter(chosen.index or 0) if chosen.type == "cuda" else None
+    return gpu or open_meter()

@@ -1,0 +1,43 @@
+"""`size=` and `mode=` for sources that are arrays; image files are converted on decoding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sel_edge.data.dataset import Dataset, Splits
+from sel_edge.data.spec import Mode
+
+PIL_MODE: dict[Mode, str] = {"rgb": "RGB", "gray": "L"}
+RESAMPLING = Image.Resampling.BILINEAR
+
+
+def convert_splits(splits: Splits, size: int | None, mode: Mode | None) -> Splits:
+    """The same images with sides of `size` pixels and in colour mode `mode`; None keeps each."""
+    if size is None and mode is None:
+        return splits
+    return replace(
+        splits,
+        train=_converted(splits.train, size, mode),
+        test=_converted(splits.test, size, mode),
+    )
+
+
+def _converted(data: Dataset, size: int | None, mode: Mode | None) -> Dataset:
+    height, width, channels = data.images.shape[1:]
+    wanted = mode or ("gray" if channels == 1 else "rgb")
+    shape = (size or height, size or width, 1 if wanted == "gray" else 3)
+    images = np.empty((len(data), *shape), dtype=np.uint8)
+    for number, pixels in enumerate(data.images):
+        images[number] = _convert(pixels, shape, PIL_MODE[wanted])
+    return replace(data, images=images)
+
+
+def _convert(
+    pixels: NDArray[np.uint8], shape: tuple[int, int, int], pil_mode: str
+) -> NDArray[np.uint8]:
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert(pil_mode)
+    return np.asarray(image.resize((shape[1], shape[0]), RESAMPLING)).reshape(shape)

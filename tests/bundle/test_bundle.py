@@ -1,0 +1,195 @@
+"""Bundles: every byte is checked, nothing foreign is let in, nothing half is left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save
+
+from sel_edge.bundle.bundle import Bundle, open_bundle, pack_anchors, write_bundle
+from sel_edge.bundle.manifest import Manifest
+from sel_edge.core import files
+from sel_edge.core.errors import BundleError, RunDirectoryError, StorageError
+
+Members = dict[str, bytes]
+
+
+@pytest.fixture
+def bundle(path: Path, manifest: Manifest, members: Members) -> Bundle:
+    return write_bundle(path, manifest, members)
+
+
+@pytest.fixture(scope="module")
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, manifest: Manifest, members: Members
+) -> Bundle:
+    return write_bundle(tmp_path_factory.mktemp("shared") / "bundle", manifest, members)
+
+
+def test_a_written_bundle_opens_with_its_content(bundle: Bundle, manifest: Manifest) -> None:
+    opened = open_bundle(bundle.path)
+    assert opened == bundle
+    assert replace(opened.manifest, members={}) == manifest
+    weight, bias = opened.head()
+    assert weight.tolist() == [[1, 0], [0, 1]]
+    assert bias.tolist() == [0, 0]
+    anchors = opened.anchors()
+    assert anchors.images.shape == (4, 1, 2, 1)
+    assert anchors.labels.tolist() == [0, 1, 0, 1]
+    assert sum(member.bytes for member in opened.manifest.members.values()) == sum(
+        opened.member(name).stat().st_size for name in opened.manifest.members
+    )
+
+
+def test_equal_content_makes_an_equal_bundle(
+    tmp_path: Path, manifest: Manifest, members: Members
+) -> None:
+    first = write_bundle(tmp_path / "a", manifest, members)
+    second = write_bundle(tmp_path / "b", manifest, members)
+    assert first.manifest.bundle_hash == second.manifest.bundle_hash
+
+
+@settings(deadline=None)  # touches the disk
+@given(data=st.data())
+def test_any_flipped_byte_of_any_file_is_noticed(shared: Bundle, data: st.DataObject) -> None:
+    file = data.draw(st.sampled_from(sorted(shared.path.iterdir())))
+    content = file.read_bytes()
+    position = data.draw(st.integers(0, len(content) - 1))
+    damaged = bytearray(content)
+    damaged[position] ^= data.draw(st.integers(1, 255))
+    file.write_bytes(damaged)
+    try:
+        with pytest.raises(BundleError):
+            open_bundle(shared.path)
+    finally:
+        file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "name", ["infer.onnx", "weights.safetensors", "anchors.safetensors", "manifest.json"]
+)
+@pytest.mark.parametrize("damage", ["missing", "empty", "longer", "link", "folder"])
+def test_a_member_that_is_not_itself_is_refused(
+    bundle: Bundle, tmp_path: Path, name: str, damage: str
+) -> None:
+    file = bundle.path / name
+    content = file.read_bytes()
+    file.unlink()
+    if damage == "empty":
+        file.touch()
+    elif damage == "longer":
+        file.write_bytes(content + b"\0")
+    elif damage == "link":
+        (tmp_path / "elsewhere").write_bytes(content)
+        file.symlink_to(tmp_path / "elsewhere")
+    elif damage == "folder":
+        file.mkdir()
+    with pytest.raises(BundleError):
+        open_bundle(bundle.path)
+
+
+def test_a_file_that_does_not_belong_is_named(bundle: Bundle) -> None:
+    (bundle.path / "notes.txt").write_text("hello")
+    with pytest.raises(BundleError, match=r"notes\.txt does not belong"):
+        open_bundle(bundle.path)
+
+
+@pytest.mark.parametrize("kind", ["missing", "file", "empty folder"])
+def test_something_that_is_no_bundle_is_named(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "thing"
+    if kind == "file":
+        path.touch()
+    elif kind == "empty folder":
+        path.mkdir()
+    with pytest.raises(BundleError, match="thing"):
+        open_bundle(path)
+
+
+@pytest.mark.parametrize(
+    "location", ["/etc/passwd", "../secret", "sub/weights.safetensors", "manifest.json", ""]
+)
+def test_a_graph_may_read_the_weights_only(
+    path: Path,
+    manifest: Manifest,
+    members: Members,
+    make_graph: Callable[[str], bytes],
+    location: str,
+) -> None:
+    hostile = {**members, "infer.onnx": make_graph(location)}
+    with pytest.raises(BundleError, match="may read weights"):
+        write_bundle(path, manifest, hostile)
+    assert not path.exists()
+
+
+def anchors_with(**changes: np.ndarray) -> bytes:
+    fit = {
+        "images": np.zeros((4, 1, 2, 1), dtype=np.uint8),
+        "labels": np.array([0, 1, 0, 1]),
+        "features": np.zeros((4, 2), dtype=np.float32),
+    }
+    return pack_anchors(**{**fit, **changes})
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("anchors.safetensors", b"no tensors"),
+        ("anchors.safetensors", save({"images": np.zeros(1)})),
+        ("anchors.safetensors", anchors_with(images=np.zeros((4, 2, 2, 1), dtype=np.uint8))),
+        ("anchors.safetensors", anchors_with(images=np.zeros((), dtype=np.uint8))),
+        ("anchors.safetensors", anchors_with(labels=np.array([0, 1, 0, 2]))),
+        ("anchors.safetensors", anchors_with(labels=np.array([0, 1, 0, -1]))),
+        ("anchors.safetensors", anchors_with(labels=np.array([0, 0, 0, 1]))),
+        ("anchors.safetensors", anchors_with(labels=np.array([0.0, 1.0, 0.0, 1.0]))),
+        ("anchors.safetensors", anchors_with(features=np.full((4, 2), np.nan, np.float32))),
+        ("weights.safetensors", save({"fc.weight": np.eye(2, dtype=np.float32)})),
+        (
+            "weights.safetensors",
+            save({"fc.weight": np.eye(3, dtype=np.float32), "fc.bias": np.zeros(3, np.float32)}),
+        ),
+    ],
+)
+def test_tensors_that_do_not_fit_the_manifest_are_refused_and_nothing_is_left(
+    path: Path, manifest: Manifest, members: Members, name: str, content: bytes
+) -> None:
+    with pytest.raises(BundleError):
+        write_bundle(path, manifest, {**members, name: content})
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("change", ["one too few", "one too many"])
+def test_exactly_the_members_of_the_format_are_written(
+    path: Path, manifest: Manifest, members: Members, change: str
+) -> None:
+    wrong = {**members, "extra": b"1"} if change == "one too many" else dict(members)
+    if change == "one too few":
+        del wrong["anchors.safetensors"]
+    with pytest.raises(BundleError, match="members"):
+        write_bundle(path, manifest, wrong)
+    assert not path.exists()
+
+
+def test_an_existing_directory_is_not_overwritten(
+    bundle: Bundle, manifest: Manifest, members: Members
+) -> None:
+    with pytest.raises(RunDirectoryError):
+        write_bundle(bundle.path, manifest, members)
+    assert open_bundle(bundle.path) == bundle
+
+
+def test_a_full_disk_leaves_nothing(
+    path: Path, manifest: Manifest, members: Members, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(StorageError):
+        write_bundle(path, manifest, members)
+    assert list(path.parent.iterdir()) == []

@@ -1,0 +1,119 @@
+"""Finding every file that a graph reads, against the onnx package itself."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import (
+    AttributeProto,
+    FunctionProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    SparseTensorProto,
+    TensorProto,
+    TrainingInfoProto,
+)
+
+from sel_edge.bundle.external import MAX_DEPTH, TENSOR_PATHS, external_locations
+from sel_edge.core.errors import BundleError
+
+
+def tensor(location: str) -> TensorProto:
+    made = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1])
+    made.data_location = TensorProto.EXTERNAL
+    made.external_data.add(key="offset", value="0")
+    made.external_data.add(key="location", value=location)
+    return made
+
+
+def test_every_path_from_a_model_to_a_tensor_in_onnxs_own_schema_is_walked() -> None:
+    """The table is the schema: onnx's descriptors lead to tensors by exactly these fields."""
+    leads: dict[str, dict[int, str]] = {}
+
+    def reaches_tensor(message: Descriptor, seen: frozenset[str]) -> bool:
+        if message.name == "TensorProto":
+            return True
+        inner = [f.message_type for f in message.fields if f.type == FieldDescriptor.TYPE_MESSAGE]
+        return any(
+            reaches_tensor(each, seen | {message.name}) for each in inner if each.name not in seen
+        )
+
+    def walk(message: Descriptor) -> None:
+        if message.name in leads or message.name == "TensorProto":
+            return
+        leads[message.name] = {
+            field.number: field.message_type.name
+            for field in message.fields
+            if field.type == FieldDescriptor.TYPE_MESSAGE
+            and reaches_tensor(field.message_type, frozenset())
+        }
+        for field in message.fields:
+            if field.number in leads[message.name]:
+                walk(field.message_type)
+
+    walk(ModelProto.DESCRIPTOR)
+    leads["TensorProto"] = {13: "StringStringEntryProto"}
+    assert TensorProto.DESCRIPTOR.fields_by_number[13].name == "external_data"
+    assert leads == {kind: dict(fields) for kind, fields in TENSOR_PATHS.items()}
+
+
+def test_locations_are_found_wherever_a_tensor_can_hide() -> None:
+    inner = GraphProto(initializer=[tensor("in-subgraph")])
+    attributes = [
+        AttributeProto(name="t", t=tensor("in-attribute")),
+        AttributeProto(name="g", g=inner),
+        AttributeProto(name="ts", tensors=[tensor("in-attribute-list")]),
+        AttributeProto(name="s", sparse_tensor=SparseTensorProto(values=tensor("in-sparse"))),
+    ]
+    model = ModelProto(
+        graph=GraphProto(
+            node=[NodeProto(op_type="If", attribute=attributes)],
+            initializer=[tensor("in-graph")],
+            sparse_initializer=[SparseTensorProto(indices=tensor("in-indices"))],
+        ),
+        functions=[FunctionProto(node=[NodeProto(attribute=[AttributeProto(t=tensor("in-fn"))])])],
+        training_info=[TrainingInfoProto(algorithm=GraphProto(initializer=[tensor("in-train")]))],
+    )
+    assert external_locations(model.SerializeToString()) == {
+        *("in-subgraph", "in-attribute", "in-attribute-list", "in-sparse"),
+        *("in-graph", "in-indices", "in-fn", "in-train"),
+    }
+
+
+def test_a_graph_without_external_data_names_no_file() -> None:
+    inline = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1], float_data=[1.0])
+    model = ModelProto(producer_name="location", graph=GraphProto(initializer=[inline]))
+    assert external_locations(model.SerializeToString()) == set()
+
+
+@given(st.binary(max_size=100))
+def test_bytes_of_any_kind_end_in_locations_or_in_an_error_of_ours(content: bytes) -> None:
+    with contextlib.suppress(BundleError):
+        external_locations(content)
+
+
+@given(data=st.data())
+def test_a_cut_off_model_never_hangs_or_crashes(data: st.DataObject) -> None:
+    content = ModelProto(graph=GraphProto(initializer=[tensor("w")])).SerializeToString()
+    cut = data.draw(st.integers(1, len(content) - 1))
+    with pytest.raises(BundleError):
+        external_locations(content[:cut])
+
+
+def test_endless_nesting_is_refused() -> None:
+    def field(number: int, content: bytes) -> bytes:
+        length, size = len(content), b""
+        while length >= 0x80:
+            size, length = size + bytes([length & 0x7F | 0x80]), length >> 7
+        return bytes([number << 3 | 2]) + size + bytes([length]) + content
+
+    graph = b""
+    for _ in range(MAX_DEPTH):
+        graph = field(1, field(5, field(6, graph)))  # graph > node > attribute > graph
+    with pytest.raises(BundleError, match="nested too deeply"):
+        external_locations(field(7, graph))

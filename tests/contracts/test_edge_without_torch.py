@@ -1,0 +1,79 @@
+"""The edge half of the package works where torch, onnx and matplotlib are missing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sel_edge.cli.main import TRAIN_PACKAGES
+
+BLOCKED = f"""
+import sys
+
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {TRAIN_PACKAGES!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Wall())
+from sel_edge.cli.main import main
+main()
+"""
+
+
+def edge(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", BLOCKED, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Digits as an .npz, since scikit-learn is not on the edge either."""
+    import numpy as np
+
+    from sel_edge.data.sources import load_splits
+
+    path = tmp_path_factory.mktemp("frames") / "digits.npz"
+    splits = load_splits("digits?classes=0,1,2,3")
+    names = np.array(splits.train.classes)
+    np.savez(
+        path,
+        x_train=splits.train.images,
+        y_train=names[splits.train.labels],
+        x_test=splits.test.images,
+        y_test=names[splits.test.labels],
+    )
+    return path
+
+
+def test_the_edge_commands_work(workshop, frames, tmp_path):
+    source = f"npz:{frames}:test?n=96&labels=0.3"
+    for arguments in (
+        ["doctor"],
+        ["inspect", workshop / "bundle"],
+        ["run", workshop / "bundle", "--source", source, "--state", tmp_path / "state"],
+        ["report", tmp_path / "state"],
+        ["report", tmp_path / "state", "--json"],
+    ):
+        done = edge(*arguments)
+        assert done.returncode == 0, (arguments, done.stderr)
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["pretrain", "--data", "digits", "--out", "run"],
+        ["export", "run", "--out", "bundle"],
+        ["demo"],
+    ],
+)
+def test_workstation_commands_name_the_extra_to_install(arguments, tmp_path):
+    done = edge(*arguments)
+    assert done.returncode == 7
+    assert "sel-edge[train]" in " ".join(done.stderr.split()) and "Traceback" not in done.stderr

@@ -1,0 +1,152 @@
+"""The adapter against its own formulas, computed the slow way."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sel_edge.core.embarrassment import cross_entropy
+from sel_edge.runtime.adapter import (
+    POWER_STEPS,
+    PRIOR_SAMPLES,
+    AdapterSettings,
+    TrainingSet,
+    adapt,
+    balanced_weights,
+)
+from sel_edge.runtime.head import Head
+
+
+def problem(
+    seed: int, n: int = 40, features: int = 6, classes: int = 4
+) -> tuple[Head, TrainingSet]:
+    rng = np.random.default_rng(seed)
+    head = Head(
+        rng.normal(0, 1, (classes, features)).astype(np.float32),
+        rng.normal(0, 1, classes).astype(np.float32),
+        tuple("abcdefgh"[:classes]),
+    )
+    labels = rng.integers(0, classes, n)
+    inputs = (3 + rng.normal(0, 2, (n, features))).astype(np.float32)
+    weights = rng.uniform(0.1, 1, n).astype(np.float32)
+    return head, TrainingSet(inputs, labels, weights / weights.sum(), rng.random(n) < 0.5)
+
+
+def objective(
+    head: Head, start: Head, training: TrainingSet, rows: list[int], hold: float
+) -> float:
+    """Weighted cross-entropy plus the held logits, in float64."""
+    inputs = training.features.astype(np.float64)
+    logits = inputs @ head.weight.T.astype(np.float64) + head.bias
+    before = inputs @ start.weight.T.astype(np.float64) + start.bias
+    change = 0.5 * ((logits - before)[:, rows] ** 2).sum(axis=1) * training.replayed
+    losses = cross_entropy(logits, training.labels) + hold * change
+    return float((training.weights * losses).sum())
+
+
+@given(st.integers(0, 500), st.lists(st.sampled_from("abcd"), min_size=1, unique=True))
+def test_other_rows_stay_as_they_are_bit_for_bit(seed: int, classes: list[str]) -> None:
+    head, training = problem(seed)
+    kept = [row for row, name in enumerate(head.classes) if name not in classes]
+    for candidate in adapt(head, classes, training, AdapterSettings(steps=(1, 7))):
+        assert np.array_equal(candidate.head.weight[kept], head.weight[kept])
+        assert np.array_equal(candidate.head.bias[kept], head.bias[kept])
+        assert candidate.head.classes == head.classes
+
+
+@given(st.integers(0, 500), st.sampled_from([0.0, 0.1, 1.0]))
+def test_plain_descent_never_climbs(seed: int, hold: float) -> None:
+    head, training = problem(seed)
+    settings = AdapterSettings(steps=(1, 2, 4, 8, 16), momentum=0.0, hold=hold, pull=0.0)
+    values = [objective(head, head, training, [1, 3], hold)]
+    for candidate in adapt(head, ("b", "d"), training, settings):
+        values.append(objective(candidate.head, head, training, [1, 3], hold))
+    assert all(later <= earlier + 1e-5 for earlier, later in pairwise(values))
+    assert values[-1] < values[0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_it_converges_to_where_the_gradient_of_the_objective_vanishes(seed: int) -> None:
+    head, training = problem(seed)
+    settings = AdapterSettings(steps=(3000,), momentum=0.9, hold=0.2, pull=0.0)
+    (candidate,) = adapt(head, ("b", "d"), training, settings)
+    found = objective(candidate.head, head, training, [1, 3], 0.2)
+    rng = np.random.default_rng(seed)
+    for _ in range(20):
+        weight, bias = candidate.head.weight.copy(), candidate.head.bias.copy()
+        weight[[1, 3]] += rng.normal(0, 0.02, (2, 6)).astype(np.float32)
+        bias[[1, 3]] += rng.normal(0, 0.02, 2).astype(np.float32)
+        assert objective(Head(weight, bias, head.classes), head, training, [1, 3], 0.2) >= found
+
+
+def distance(head: Head, other: Head) -> float:
+    return float(np.linalg.norm(head.weight - other.weight))
+
+
+@pytest.mark.parametrize("name", ["pull", "hold"])
+def test_pull_and_hold_keep_the_rows_near_to_what_they_were(name: str) -> None:
+    head, training = problem(1)
+    training = TrainingSet(
+        training.features, training.labels, training.weights, np.ones(len(training.labels), bool)
+    )
+    distances = []
+    for strength in (0.0, 0.05, 0.5, 5.0):
+        values = {"pull": 0.0, "hold": 0.0, name: strength}
+        settings = AdapterSettings(steps=(2000,), **values)
+        (candidate,) = adapt(head, head.classes, training, settings)
+        distances.append(distance(candidate.head, head))
+    assert distances == sorted(distances, reverse=True)
+    assert distances[-1] < distances[0] / 4
+
+
+def test_logits_of_new_classes_are_not_held() -> None:
+    head, training = problem(2)
+    settings = AdapterSettings(steps=(500,), hold=50.0)
+    (held,) = adapt(head, ("d",), training, settings, new=0)
+    (free,) = adapt(head, ("d",), training, settings, new=1)
+    assert distance(held.head, head) < distance(free.head, head)
+
+
+@given(st.integers(1, 30), st.integers(1, 8), st.integers(1, 4), st.integers(1, 9))
+def test_operations_are_counted_as_they_are_executed(
+    n: int, features: int, rows: int, steps: int
+) -> None:
+    head, training = problem(0, n, features)
+    settings = AdapterSettings(steps=(steps, 2 * steps))
+    first, second = adapt(head, head.classes[:rows], training, settings)
+    per_step = 2 * (2 * n * (features + 1) * rows)  # logits of the rows, gradient of the rows
+    once = 2 * n * features * 4 + POWER_STEPS * 2 * (2 * n * features)
+    assert first.executed_flops == once + steps * per_step
+    assert second.executed_flops == steps * per_step
+    assert (first.steps, second.steps) == (steps, 2 * steps)
+
+
+def test_features_without_any_spread_do_no_harm() -> None:
+    head, training = problem(3)
+    flat = np.ones_like(training.features)
+    same = TrainingSet(flat, training.labels, training.weights, training.replayed)
+    for candidate in adapt(head, head.classes, same, AdapterSettings()):
+        assert np.isfinite(candidate.head.weight).all()
+        assert np.isfinite(candidate.head.bias).all()
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1)), min_size=1, max_size=60))
+def test_classes_weigh_by_how_well_they_are_known_and_groups_within_them_alike(
+    cells: list[tuple[int, int]],
+) -> None:
+    labels, groups = (np.array(part) for part in zip(*cells, strict=True))
+    weights = balanced_weights(labels, groups)
+    assert weights.sum() == pytest.approx(1.0, abs=1e-5)
+    shares = {}
+    for label in set(labels.tolist()):
+        of_class = labels == label
+        shares[label] = weights[of_class].sum() * (1 + PRIOR_SAMPLES / of_class.sum())
+        by_group = [
+            weights[of_class & (groups == group)].sum() for group in set(groups[of_class].tolist())
+        ]
+        assert by_group == pytest.approx([by_group[0]] * len(by_group), rel=1e-4)
+    assert list(shares.values()) == pytest.approx([shares[labels[0]]] * len(shares), rel=1e-4)

@@ -1,0 +1,156 @@
+"""Write the generated parts of README.md and docs/ from the records and from the command line.
+
+A generated part stands between `<!-- table: NAME -->` and `<!-- end -->`. docs/CLI.md is generated
+as a whole. `tests/test_docs.py` checks that both are what this tool would write.
+
+    python tools/make_docs.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sel_edge.cli.main import cli, exit_codes
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDS = ROOT / "docs" / "records"
+DOCUMENTS = ("README.md", "docs/MEASURING.md")
+PART = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main() -> None:
+    """Write, or with --check only say what differs."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    stale = [path for path, text in generated().items() if not _same(path, text)]
+    for path in stale:
+        if not check:
+            path.write_text(generated()[path])
+        print(f"{'stale' if check else 'wrote'} {path.relative_to(ROOT)}")
+    sys.exit(1 if check and stale else 0)
+
+
+def generated() -> dict[Path, str]:
+    """Every document with generated parts, and its full text."""
+    texts = {ROOT / "docs" / "CLI.md": command_line()}
+    for name in DOCUMENTS:
+        path = ROOT / name
+        texts[path] = PART.sub(
+            lambda found: found[1] + TABLES[found["name"]]() + found[3], path.read_text()
+        )
+    return texts
+
+
+def command_line() -> str:
+    """All help texts, and the exit codes."""
+    context = click.Context(cli, info_name="sel-edge", terminal_width=100)
+    parts = ["# Command line", "", "Generated from the help texts by `tools/make_docs.py`.", ""]
+    parts += _help(cli, context, "sel-edge")
+    for name in cli.list_commands(context):
+        _, command, _ = cli.resolve_command(context, [name])
+        inner = click.Context(command or cli, info_name=name, parent=context, terminal_width=100)
+        parts += _help(inner.command, inner, f"sel-edge {name}")
+    parts += ["## Exit codes", "", "| code | meaning |", "|---|---|"]
+    parts += [f"| {code} | {meaning} |" for code, meaning in exit_codes()]
+    return "\n".join(parts) + "\n"
+
+
+def pretraining_table() -> str:
+    """The system table of the CIFAR-10 record."""
+    record = RECORDS / "cifar10-w16"
+    numbers = _read(record / "tables.json")
+    info = _read(record / "dense" / "run.json")
+    rows = [
+        "| ResNet-18 width 16, CIFAR-10 | test accuracy | FLOPs on paper | FLOPs executed | time |",
+        "|---|---|---|---|---|",
+    ]
+    for name, key in (("dense (baseline)", "dense"), ("sel-paper", "sel")):
+        row = numbers[key]
+        rows.append(
+            f"| {name} | {row['test_full_acc']:.1%} | {row['paper_flops'] / 1e12:.3g} T | "
+            f"{row['executed_flops'] / 1e12:.4g} T | {row['time_s']:.0f} s |"
+        )
+    saved = numbers["savings"]
+    rows.append(
+        f"| **saved** | {100 * saved['test_full_acc']:+.1f} points | {saved['paper_flops']:.1%} | "
+        f"**{saved['executed_flops']:.1%}** | {saved['time']:.1%} |"
+    )
+    machine = info["machine"]
+    note = (
+        "From [docs/records/cifar10-w16](docs/records/cifar10-w16/README.md): "
+        f"{info['data']['note']}; "
+        f"{machine['cores']} cores of {machine['processor']}, {info['precision']}, one seed."
+    )
+    return "\n".join([*rows, "", note, ""])
+
+
+def adapting_table() -> str:
+    """What the device made of the CIFAR-10 stream."""
+    summary = _read(RECORDS / "cifar10-main-job" / "summary.json")
+    rows = ["| on the device, no torch | before | after |", "|---|---|---|"]
+    for subset, words in (
+        ("shifted", "accuracy on shifted images"),
+        ("new", "accuracy on two classes never seen"),
+        ("old", "accuracy on what it knew"),
+    ):
+        before, after = (summary[f"accuracy_{subset}_{when}"] for when in ("before", "after"))
+        rows.append(f"| {words} | {before:.1%} | {after:.1%} |")
+    rows.append(
+        f"| triggers, of these false | | {summary['triggers']}, {summary['false_triggers']} |"
+    )
+    note = (
+        "From [docs/records/cifar10-main-job](docs/records/cifar10-main-job/README.md), one seed."
+    )
+    return "\n".join([*rows, "", note, ""])
+
+
+def training_step_table() -> str:
+    """What a training step costs, and the share of the data pipeline in it."""
+    record = _read(RECORDS / "training-step.json")
+    rows = ["| | median ms | quartiles | n |", "|---|---|---|---|"]
+    for name, row in record["rows"].items():
+        rows.append(
+            f"| {name.replace('_', ' ')} | {row['median_ms']:.2f} | "
+            f"{row['q1_ms']:.2f}-{row['q3_ms']:.2f} | {row['n']} |"
+        )
+    note = (
+        f"Width {record['width']}, batch {record['batch']}. The data pipeline is "
+        f"{record['pipeline_share_of_step']:.1%} of a step; bf16 is {record['bf16_speedup']:.2f}x "
+        f"as fast as fp32, and channels-last {record['channels_last_slowdown']:.1f}x as slow as "
+        f"plain bf16. A step takes {record['step_over_matmul_floor']:.0f}x the time in which one "
+        f"large matrix product would do its {record['step_flops'] / 1e9:.1f} GFLOP."
+    )
+    return "\n".join([*rows, "", note, ""])
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "pretraining": pretraining_table,
+    "adapting": adapting_table,
+    "training-step": training_step_table,
+}
+
+
+def _help(command: click.Command, context: click.Context, name: str) -> list[str]:
+    text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+    return [f"## `{name}`", "", "```", text, "```", ""]
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def _same(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text() == text
+
+
+if __name__ == "__main__":
+    main()

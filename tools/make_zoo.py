@@ -1,0 +1,61 @@
+"""Put finished runs into the package, small: weights as fp16, five test images per class.
+
+    python tools/make_zoo.py RUN NAME [--no-weights]
+
+NAME is the folder in sel_edge/zoo/. Prints one JSON object as its last line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import torch
+
+from sel_edge import zoo
+from sel_edge.core.runlog import (
+    HISTORY_FILE,
+    RUN_FILE,
+    Samples,
+    read_run,
+    read_samples,
+    write_samples,
+)
+from sel_edge.pretrain.checkpoint import MODEL_FILE, read_tensors, write_tensors
+from sel_edge.pretrain.evaluate import first_of_each_class
+
+SAMPLES_PER_CLASS = 5
+
+
+def main() -> None:
+    """Copy one run."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--no-weights", action="store_true")
+    options = parser.parse_args()
+    out = Path(zoo.__file__).parent / options.name
+    out.mkdir(parents=True, exist_ok=True)
+    run = read_run(options.run)
+    for name in (RUN_FILE, HISTORY_FILE):
+        shutil.copyfile(run.path / name, out / name)
+    samples = read_samples(run.path)
+    if samples is not None:
+        few = first_of_each_class(samples.labels, SAMPLES_PER_CLASS)
+        images, labels, shares = samples.images, samples.labels, samples.probabilities
+        write_samples(out, Samples(images[few], labels[few], shares[few]))
+    if not options.no_weights:
+        stored = read_tensors(run.path / MODEL_FILE)
+        half = {
+            name: tensor.half() if tensor.dtype == torch.float32 else tensor
+            for name, tensor in stored.tensors.items()
+        }
+        write_tensors(out / MODEL_FILE, half, stored.state)
+    size = sum(file.stat().st_size for file in out.iterdir())
+    print(json.dumps({"out": options.name, "bytes": size, "test": run.info["totals"]}))
+
+
+if __name__ == "__main__":
+    main()
