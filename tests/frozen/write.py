@@ -1,0 +1,50 @@
+"""Write the frozen files of the present schema: `python -m tests.frozen.write FOLDER`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from sel_edge.bundle.bundle import open_bundle
+from sel_edge.core.ledger import LedgerWriter, read_ledger
+from sel_edge.data.stream import FrameBatch
+from sel_edge.energy.meter import open_meter
+from sel_edge.runtime.engine import Engine
+from sel_edge.runtime.loop import Runtime
+from tests.runtime.conftest import CLASSES, NEW_CLASS, Network, Patterns, build_bundle
+
+TICK = 20
+
+
+def main(folder: Path) -> None:
+    """A bundle, a device that kept at least one update, and what both must say."""
+    build_bundle(folder / "bundle-v1", Network())
+    bundle = open_bundle(folder / "bundle-v1")
+    path = folder / "device-v1" / "ledger.sqlite"
+    with LedgerWriter(path) as ledger:
+        runtime = Runtime(bundle, ledger, open_meter())
+        for number in range(12):
+            names = CLASSES if number < 4 else (*CLASSES, NEW_CLASS)
+            images, drawn = Patterns().draw(TICK, seed=number, names=names)
+            segment = "1: known" if number < 4 else "2: new"
+            labels = tuple(drawn)
+            runtime.process(FrameBatch(number * TICK, images, labels, labels, segment))
+        head = runtime.head
+    written = read_ledger(path)
+    logits = Engine(bundle).infer(bundle.anchors().images)[1]
+    expected = {
+        "bundle_hash": bundle.manifest.bundle_hash,
+        "first_logits": logits[0].tolist(),
+        "standin_mean": float(bundle.manifest.standin.estimate(logits).mean()),
+        "frames": sum(tick.n for tick in written.ticks),
+        "decisions": [decision.kind for decision in written.decisions],
+        "heads": [update.head_after for update in written.updates],
+        "classes": list(head.classes),
+        "weight_sum": float(head.weight.sum()),
+    }
+    (folder / "v1.json").write_text(json.dumps(expected, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
