@@ -71,6 +71,13 @@ class GateError(SelEdgeError):
     kind = "stage gate"
 
 
+class DivergenceError(SelEdgeError):
+    """Training ran away: the loss is no longer a finite number."""
+
+    exit_code = 10
+    kind = "divergence"
+
+
 INTERRUPTED_EXIT_CODE = 130
 
 ERROR_KINDS: tuple[type[SelEdgeError], ...] = (
@@ -81,4 +88,5 @@ ERROR_KINDS: tuple[type[SelEdgeError], ...] = (
     MissingDependencyError,
     StorageError,
     GateError,
+    DivergenceError,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from sel_edge.core.embarrassment import class_embarrassment
 from sel_edge.core.embarrassment import cross_entropy as sample_losses
-from sel_edge.core.errors import GateError
+from sel_edge.core.errors import DivergenceError, GateError
 from sel_edge.core.measurement import Meter
 from sel_edge.core.rng import generator
 from sel_edge.core.runlog import HistoryRow
@@ -33,6 +34,9 @@ from sel_edge.pretrain.sparsity import initial_threshold, mask_gradients, stage_
 
 # Comparing all weights before and after a step costs about as much as the optimizer.
 CHANGED_EVERY_STEPS = 16
+
+# Energy counters wrap around; a long epoch must not outlast one.
+MAX_SECONDS_BETWEEN_READINGS = 60.0
 
 
 class RunInterruptedError(Exception):
@@ -144,10 +148,12 @@ class Trainer:
     def _score_curriculum(self) -> None:
         """Let the cold model score every training image, where the recipe needs it."""
         setup, state = self.setup, self.state
-        if all(stage.start == 0 and stage.end == 1 for stage in setup.recipe.stages):
+        if not setup.recipe.selects:
             state.scores = np.zeros(0, dtype=np.float32)
             return
-        logits = predict(state.model, setup.train, setup.normalization, setup.arithmetic)
+        # In bf16 many images would tie, and the curriculum would depend on the precision.
+        exact = Arithmetic(setup.arithmetic.device, "fp32")
+        logits = predict(state.model, setup.train, setup.normalization, exact)
         state.scores = sample_losses(logits, setup.train.labels).astype(np.float32)
         state.spent.executed_flops += setup.flops.forward * len(setup.train.labels)
 
@@ -187,6 +193,8 @@ class Trainer:
             self._step(images, labels, gamma)
             position.step += 1
             self.observer.step_done(position, steps, self.state.sums)
+            if time.perf_counter() - self._clock[0] > MAX_SECONDS_BETWEEN_READINGS:
+                self._charge()
             if self._stop_requested():
                 self._checkpoint()
                 raise RunInterruptedError
@@ -214,6 +222,13 @@ class Trainer:
         loss = cross_entropy(logits, torch.from_numpy(labels).to(logits.device))
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         loss_value = float(loss.detach())
+        if not math.isfinite(loss_value):
+            raise DivergenceError(
+                f"The loss became {loss_value} in epoch {state.position.epoch + 1}, step "
+                f"{sums.steps + 1}, at a learning rate of about {recipe.learning_rate:g}.",
+                "A finite loss is expected; the last checkpoint is from before.",
+                "Start a new run with a smaller learning_rate or loss_gain.",
+            )
         sparsity = 0.0
         if gamma is not None:
             sparsity = float(mask_gradients(state.model.parameters(), gamma))
@@ -280,7 +295,8 @@ class Trainer:
             f"after {done} epochs.",
             f"Its threshold is {stage.threshold:.0%}, with at most {recipe.extra_epochs_max} "
             "extra epochs.",
-            'Allow more (extra_epochs_max), lower the threshold, or set gate = "report".',
+            "In a new run, allow more (extra_epochs_max), lower the threshold, or set "
+            'gate = "report".',
         )
 
     def _history_row(self, stage: Stage, reached: Accuracy, sums: EpochSums) -> HistoryRow:

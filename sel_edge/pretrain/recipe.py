@@ -82,6 +82,12 @@ class Recipe:
         """Whether training follows a curriculum of several slices."""
         return len(self.stages) > 1
 
+    @property
+    def selects(self) -> bool:
+        """Whether any stage leaves images out, so that they must be sorted first."""
+        whole = all(stage.start == 0 and stage.end == 1 for stage in self.stages)
+        return not whole or self.images_per_class_max > 0
+
     def scaled(self, epochs_scale: float) -> Recipe:
         """The same recipe with every stage's epochs multiplied, at least 1 each."""
         return replace(

@@ -199,8 +199,11 @@ def _restore(
     recipe = recipe_from_dict(info["recipe"])
     data, shape = info["data"], info["data"]["image_shape"]
     device = choose_device(info["device"])
+    torch.set_num_threads(info["threads"])  # sums in another order would not be the same bits
+    begun = (out / CHECKPOINT_FILE).exists()
+    init: Init = "scratch" if begun else info["init"]
     model = build_model(
-        len(data["classes"]), info["model"]["width"], shape[2], info["init"], info["seed"]
+        len(data["classes"]), info["model"]["width"], shape[2], init, info["seed"]
     ).to(device)
     setup = Setup(
         recipe=recipe,
@@ -213,7 +216,7 @@ def _restore(
         seed=info["seed"],
     )
     state = TrainState(model, new_optimizer(model, recipe))
-    if (out / CHECKPOINT_FILE).exists():
+    if begun:
         _read_checkpoint(out, state)
     return setup, state
 
