@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def main() -> None:
         arguments = ["pretrain", "--data", options.data, "--width", options.width]
         arguments += ["--recipe", recipe, "--epochs-scale", scale, "--holdout", options.holdout]
         arguments += ["--seed", options.seed, "--out", str(run)]
-        commands.append(" ".join(["sel-edge", *arguments]))
+        commands.append(shlex.join(["sel-edge", *arguments]))
         subprocess.run([*PROGRAM, *arguments], check=True)
         keep = options.out / recipe
         keep.mkdir(parents=True, exist_ok=True)

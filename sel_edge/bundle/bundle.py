@@ -89,15 +89,20 @@ class Bundle:
         """The classifier's weight float32 [K, F] and bias float32 [K].
 
         Raises:
-            BundleError: they do not fit the manifest.
+            BundleError: they do not fit the manifest, or are not finite.
         """
         manifest = self.manifest
-        weight, bias = self._tensors(WEIGHTS_FILE, manifest.head_weight, manifest.head_bias)
+        found = self._tensors(WEIGHTS_FILE, manifest.head_weight, manifest.head_bias)
         classes = len(manifest.classes)
-        return (
-            _checked(weight, np.float32, (classes, manifest.features), "head weights"),
-            _checked(bias, np.float32, (classes,), "head biases"),
-        )
+        weight = _checked(found[0], np.float32, (classes, manifest.features), "head weights")
+        bias = _checked(found[1], np.float32, (classes,), "head biases")
+        if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+            raise BundleError(
+                "The head of the bundle holds numbers that are not finite.",
+                "Finite weights and biases are expected.",
+                "Pretrain again; the training that made this bundle has diverged.",
+            )
+        return weight, bias
 
     def _tensors(self, member: str, *names: str) -> list[NDArray[Any]]:
         try:

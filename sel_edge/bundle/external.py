@@ -3,6 +3,9 @@
 A graph may place tensors in other files, by any path. Before onnxruntime sees a graph that came
 from elsewhere, the protobuf wire format is walked down every path that leads from a model to a
 tensor, so that a bundle cannot make the device read a file outside it.
+
+Readers of protobuf disagree on odd encodings (some cut a tag to 32 bits), so tags and lengths that
+no writer produces are refused, lest this walk and onnxruntime see two different graphs.
 """
 
 from __future__ import annotations
@@ -33,13 +36,14 @@ TENSOR_PATHS = MappingProxyType(
     }
 )
 MAX_DEPTH = 64
+MAX_KEY = 2**32 - 1
 
 
 def external_locations(model: bytes) -> set[str]:
     """The `location` of every external tensor of a serialized ModelProto.
 
     Raises:
-        BundleError: the bytes are no protobuf message.
+        BundleError: the bytes are no protobuf message, or none as a writer would encode it.
     """
     try:
         return set(_locations(memoryview(model), "ModelProto", 0))
@@ -68,7 +72,9 @@ def _length_delimited(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     """Field number and content of every length-delimited field; others are skipped."""
     position = 0
     while position < len(message):
-        key, position = _varint(message, position)
+        key, position = _minimal_varint(message, position)
+        if not 8 <= key <= MAX_KEY:
+            raise ValueError(f"{key} is no tag of a field")
         wire_type = key & 7
         if wire_type == 0:
             _, position = _varint(message, position)
@@ -77,7 +83,7 @@ def _length_delimited(message: memoryview) -> Iterator[tuple[int, memoryview]]:
         elif wire_type == 5:
             position += 4
         elif wire_type == 2:
-            length, position = _varint(message, position)
+            length, position = _minimal_varint(message, position)
             if position + length > len(message):
                 raise ValueError("a field is longer than its message")
             yield key >> 3, message[position : position + length]
@@ -86,6 +92,13 @@ def _length_delimited(message: memoryview) -> Iterator[tuple[int, memoryview]]:
             raise ValueError(f"wire type {wire_type} is not in use")
     if position != len(message):
         raise ValueError("its last field is cut off")
+
+
+def _minimal_varint(message: memoryview, position: int) -> tuple[int, int]:
+    value, end = _varint(message, position)
+    if end - position > 1 and message[end - 1] == 0:
+        raise ValueError("a number is longer than it need be")
+    return value, end
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:

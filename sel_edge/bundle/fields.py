@@ -9,6 +9,9 @@ from sel_edge.core.errors import BundleError
 
 T = TypeVar("T")
 
+LARGEST = 1e300
+"""No number of a manifest is larger; whole numbers in JSON may exceed what a float can hold."""
+
 
 class Fields:
     """The fields of one JSON object, each to be read once.
@@ -71,19 +74,21 @@ class Fields:
     def number(
         self,
         name: str,
-        at_least: float = float("-inf"),
-        at_most: float = float("inf"),
+        at_least: float = -LARGEST,
+        at_most: float = LARGEST,
     ) -> float:
         """A number within a range."""
         value = self._read(name)
-        good = _is_number(value) and at_least <= value <= at_most
-        self.require(good, name, "a number in its range")
+        self.require(_is_number(value, at_least, at_most), name, "a number in its range")
         return float(value)
 
-    def numbers(self, name: str) -> tuple[float, ...]:
-        """A list of numbers."""
+    def numbers(
+        self, name: str, at_least: float = -LARGEST, at_most: float = LARGEST
+    ) -> tuple[float, ...]:
+        """A list of numbers within a range."""
         values = self._list(name)
-        self.require(all(map(_is_number, values)), name, "a list of numbers")
+        good = all(_is_number(value, at_least, at_most) for value in values)
+        self.require(good, name, f"a list of numbers from {at_least:g} to {at_most:g}")
         return tuple(float(value) for value in values)
 
     def require(self, condition: bool, name: str, expected: str) -> None:
@@ -125,5 +130,6 @@ class Fields:
         return list(value)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _is_number(value: Any, at_least: float, at_most: float) -> bool:
+    is_numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_numeric and at_least <= value <= at_most

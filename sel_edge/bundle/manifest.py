@@ -22,6 +22,12 @@ MEMBERS = (GRAPH_FILE, WEIGHTS_FILE, ANCHORS_FILE)
 
 MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_SIDE = 4096
+MAX_MACS = 2**40
+"""Multiply-accumulates of one image: far above any network for the edge, so that the operations of
+billions of frames still add up within 64 bits."""
+MIN_STD, MAX_PIXEL = 1e-6, 1e6
+"""Limits of the normalization; pixels lie in 0..1."""
+MAX_NATS = 1e6
 
 
 @dataclass(frozen=True)
@@ -176,7 +182,7 @@ def _model(fields: Fields) -> ModelInfo:
             name=fields.text("name"),
             width=fields.integer("width", at_least=1),
             parameters=fields.integer("parameters", at_least=1),
-            forward_macs=fields.integer("forward_macs", at_least=1),
+            forward_macs=fields.integer("forward_macs", at_least=1, at_most=MAX_MACS),
         )
     )
 
@@ -199,22 +205,21 @@ def _preprocessing(fields: Fields) -> Preprocessing:
         height=fields.integer("height", at_least=1, at_most=MAX_SIDE),
         width=fields.integer("width", at_least=1, at_most=MAX_SIDE),
         channels=fields.integer("channels", at_least=1, at_most=3),
-        mean=fields.numbers("mean"),
-        std=fields.numbers("std"),
+        mean=fields.numbers("mean", -MAX_PIXEL, MAX_PIXEL),
+        std=fields.numbers("std", MIN_STD, MAX_PIXEL),
     )
     channels = preprocessing.channels
     fields.require(channels != 2, "channels", "1 or 3")
     fields.require(len(preprocessing.mean) == channels, "mean", "one number per channel")
-    fields.require(
-        len(preprocessing.std) == channels and min(preprocessing.std) > 0,
-        "std",
-        "one number above 0 per channel",
-    )
+    fields.require(len(preprocessing.std) == channels, "std", "one number per channel")
     return fields.finished(preprocessing)
 
 
 def _standin(fields: Fields) -> StandIn:
-    standin = StandIn(knots=fields.numbers("knots"), expected=fields.numbers("expected"))
+    standin = StandIn(
+        knots=fields.numbers("knots", 0.0, MAX_NATS),
+        expected=fields.numbers("expected", 0.0, MAX_NATS),
+    )
     for name, values in (("knots", standin.knots), ("expected", standin.expected)):
         fields.require(list(values) == sorted(values), name, "numbers that do not fall")
     fields.require(

@@ -13,19 +13,18 @@ from rich.console import Console
 from rich.table import Table
 
 from sel_edge import zoo
-from sel_edge.cli.demo_stream import DemoStream, plan_stream
+from sel_edge.cli.demo_stream import NEW_CLASSES, DemoStream, plan_stream
 from sel_edge.cli.export import export_run
+from sel_edge.cli.pretrain import MAX_SEED, start
 from sel_edge.cli.run import FRAMES_PER_TICK, open_runtime, run_stream
-from sel_edge.cli.training_display import TrainingDisplay
-from sel_edge.cli.training_meter import training_meter
-from sel_edge.core.errors import RunDirectoryError
-from sel_edge.core.files import storage_errors, write_atomic
+from sel_edge.core.files import require_free, storage_errors, write_atomic
 from sel_edge.core.ledger import LEDGER_FILE, Ledger, LedgerWriter, read_ledger
 from sel_edge.data.sources import load_splits
 from sel_edge.data.stream import open_stream
 from sel_edge.energy.meter import open_meter
+from sel_edge.pretrain.describe import RunOptions
+from sel_edge.pretrain.loop import RunInterruptedError
 from sel_edge.pretrain.recipe import load_recipe
-from sel_edge.pretrain.run import RunOptions, start_run
 from sel_edge.report.compare import write_compare
 from sel_edge.report.page import write_report
 
@@ -52,7 +51,7 @@ DIGITS_OVERRIDES = ("crop_padding = 2", "flip = false")
     show_default=True,
     help="Multiply the epochs of both recipes.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True)
 def command(data: str, out: Path, replace: bool, epochs_scale: float, seed: int) -> int:
     """Run the main job on one data set and end with a table and an HTML report.
 
@@ -63,22 +62,25 @@ def command(data: str, out: Path, replace: bool, epochs_scale: float, seed: int)
     """
     started = time.perf_counter()
     console = Console(stderr=True)
-    _prepare(out, replace)
+    _require_replaceable(out, replace)
     splits = load_splits(data)
     plan = plan_stream(data, splits)
-    stored = zoo.find(splits.train.classes[:-2], splits.train.images.shape[1:])
-    runs = {
-        recipe: stored[recipe]
-        if recipe in stored
-        else _pretrain(out / recipe, recipe, plan.known, epochs_scale, seed, console)
-        for recipe in RECIPES
-    }
+    _prepare(out)
+    runs = zoo.find(splits.train.classes[:-NEW_CLASSES], splits.train.images.shape[1:])
+    if runs:
+        console.print(f"Using the networks that come with sel-edge: {runs['dense'].parent}.")
+    else:
+        runs = {
+            recipe: _pretrain(out / recipe, recipe, plan.known, epochs_scale, seed, console)
+            for recipe in RECIPES
+        }
     console.rule("compare")
     comparison = write_compare(runs["dense"], runs["sel-paper"], out / "compare")
     console.rule("export and run")
     ledger = _adapt(runs["dense"], plan, out, console)
     page = write_report(out)
     summary = summarize(comparison, ledger, plan.unchanged_frames)
+    summary |= {"pretrained": "zoo" if runs["dense"].parent != out else "here"}
     summary |= {"seconds": time.perf_counter() - started, "report": str(page)}
     write_atomic(out / "summary.json", json.dumps(summary).encode() + b"\n")
     Console().print(_table(summary))
@@ -86,17 +88,17 @@ def command(data: str, out: Path, replace: bool, epochs_scale: float, seed: int)
     return 0
 
 
-def _prepare(out: Path, replace: bool) -> None:
-    """An empty directory that is known to be a demo's; only such a one is ever replaced."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        if not (replace and (out / MARKER).exists()):
-            raise RunDirectoryError(
-                f"{out} is not empty.",
-                "The demo needs a directory of its own; --replace replaces an earlier demo only.",
-                "Choose another --out.",
-            )
-        shutil.rmtree(out)
+def _require_replaceable(out: Path, replace: bool) -> None:
+    """Only an earlier demo is ever replaced, and only when asked."""
+    if not (replace and not out.is_symlink() and (out / MARKER).is_file()):
+        require_free(out)
+
+
+def _prepare(out: Path) -> None:
+    """An empty directory that is known to be a demo's."""
     with storage_errors(out):
+        if (out / MARKER).is_file():
+            shutil.rmtree(out)
         out.mkdir(parents=True, exist_ok=True)
         (out / MARKER).touch()
 
@@ -110,8 +112,10 @@ def _pretrain(
     options = RunOptions(
         data=data, recipe=recipe, width=WIDTH, seed=seed, holdout=HOLDOUT, epochs_scale=epochs_scale
     )
-    with TrainingDisplay(recipe, console) as display:
-        start_run(out, options, training_meter(options.device), display, lambda: False)
+    try:
+        start(out, options, console)
+    except RunInterruptedError as error:
+        raise click.Abort from error
     return out
 
 
@@ -120,11 +124,12 @@ def _adapt(run: Path, plan: DemoStream, out: Path, console: Console) -> Ledger:
     bundle, difference = export_run(run, out / "bundle", plan.known)
     console.print(f"Bundle within {difference:.1e} of torch.")
     with LedgerWriter(out / "device" / LEDGER_FILE) as writer:
-        runtime = open_runtime(bundle, writer, open_meter())
+        stream = open_stream(plan.source)
+        runtime = open_runtime(bundle, writer, open_meter(), stream)
         probes = {words: open_stream(plan.probes[name]) for words, name in PROBES.items()}
         for name, probe in probes.items():
             runtime.evaluate("before", name, probe.batches(FRAMES_PER_TICK))
-        run_stream(runtime, open_stream(plan.source), FRAMES_PER_TICK, console, lambda: False)
+        run_stream(runtime, stream, FRAMES_PER_TICK, console, lambda: False)
         for name, probe in probes.items():
             runtime.evaluate("after", name, probe.batches(FRAMES_PER_TICK))
     return read_ledger(out / "device" / LEDGER_FILE)

@@ -20,8 +20,8 @@ UNCHANGED, SHIFTED, NEW = 0.25, 0.45, 0.7
 MAX_FRAMES, MAX_NEW_FRAMES = 2000, 1000
 MIN_UNCHANGED, MIN_NEW = 50, 50
 
-# Share of the frames that come with a label: few while all is well, more when someone is asked.
-LABELS_UNCHANGED, LABELS_SHIFTED, LABELS_NEW = 0.1, 0.25, 0.15
+# Share of the frames that come with a label.
+LABELS = 0.2
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,13 @@ def plan_stream(data: str, splits: Splits) -> DemoStream:
         skip=unchanged + shifted,
         n=min(MAX_FRAMES, known_frames - unchanged - shifted),
     )
-    steady = replace(old_probe, skip=0, n=unchanged, labels=LABELS_UNCHANGED, name="unchanged")
+    steady = replace(old_probe, skip=0, n=unchanged, labels=LABELS, name="unchanged")
     shift = replace(
         old_probe,
         corrupt=SHIFT,
         skip=unchanged,
         n=shifted,
-        labels=LABELS_SHIFTED,
+        labels=LABELS,
         name=f"shifted by {SHIFT[0]}",
     )
     appearance = SegmentSpec(
@@ -96,7 +96,7 @@ def plan_stream(data: str, splits: Splits) -> DemoStream:
         split="all",
         seed=SEED,
         n=appearing,
-        labels=LABELS_NEW,
+        labels=LABELS,
         name=f"new classes {' and '.join(new.classes)}",
     )
     new_probe = SegmentSpec(

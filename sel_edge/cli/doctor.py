@@ -15,17 +15,16 @@ import click
 
 from sel_edge import __version__
 from sel_edge.core import provenance
+from sel_edge.core.errors import MissingDependencyError
 from sel_edge.data.cache import cache_directory
 from sel_edge.energy.meter import open_meter
 
 EDGE = (
     "click",
-    "cryptography",
     "jinja2",
     "numpy",
     "onnxruntime",
     "pillow",
-    "pyserial",
     "rich",
     "safetensors",
 )
@@ -60,7 +59,11 @@ def command(as_json: bool) -> int:
     else:
         for finding in findings:
             click.echo(f"{finding.state:<9} {finding.name:<14} {finding.detail}")
-    return 7 if any(finding.state == "missing" for finding in findings) else 0
+    return (
+        MissingDependencyError.exit_code
+        if any(finding.state == "missing" for finding in findings)
+        else 0
+    )
 
 
 def examine() -> list[Finding]:

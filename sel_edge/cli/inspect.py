@@ -9,6 +9,7 @@ import click
 
 from sel_edge.bundle.bundle import open_bundle
 from sel_edge.bundle.manifest import Manifest
+from sel_edge.report.wording import names, printable
 
 
 @click.command("inspect")
@@ -32,9 +33,9 @@ def describe(manifest: Manifest) -> list[tuple[str, str]]:
     rows = [
         ("bundle", manifest.bundle_hash),
         ("schema", str(manifest.schema)),
-        ("model", f"{model.name}, width {model.width}, {model.parameters:,} parameters"),
+        ("model", f"{printable(model.name)}, width {model.width}, {model.parameters:,} parameters"),
         ("forward", f"{2 * model.forward_macs:,} FLOP per image"),
-        ("classes", ", ".join(manifest.classes)),
+        ("classes", names(manifest.classes)),
         ("image", f"{view.height} x {view.width}, {view.channels} channels"),
         ("anchors", held_out),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import textwrap
 from typing import Any
@@ -16,6 +17,7 @@ from sel_edge.core.errors import (
     MissingDependencyError,
     SelEdgeError,
 )
+from sel_edge.report.wording import printable
 
 COMMANDS = {
     "demo": "The whole thread on one data set: pretrain, compare, export, run, report.",
@@ -46,6 +48,15 @@ class Commands(click.Group):
         module = importlib.import_module(f"sel_edge.cli.{name}")
         command: click.Command = module.command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader that has gone (`| head`) is no defect."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Python would complain again when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
@@ -88,6 +99,7 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         result: Any = cli.main(arguments, prog_name="sel-edge", standalone_mode=False)
     except click.exceptions.Abort:
+        click.echo("Interrupted.", err=True)
         return INTERRUPTED_EXIT_CODE
     except click.ClickException as error:
         error.show()
@@ -101,10 +113,6 @@ def run(arguments: list[str] | None = None) -> int:
             raise
         show_error(MissingDependencyError.kind, missing_package(missing))
         return MissingDependencyError.exit_code
-    except BrokenPipeError:
-        # The reader (`| head`) has gone; Python would complain again when it flushes at exit.
-        sys.stdout = None
-        return 0
     return result if isinstance(result, int) else 0
 
 
@@ -118,8 +126,8 @@ def missing_package(module: str) -> str:
 
 
 def show_error(kind: str, text: str) -> None:
-    """Print one paragraph to stderr."""
+    """Print one paragraph to stderr; names of other people's files may be in it."""
     paragraph = textwrap.fill(
-        f"Error ({kind}): {text}", 100, break_long_words=False, break_on_hyphens=False
+        f"Error ({kind}): {printable(text)}", 100, break_long_words=False, break_on_hyphens=False
     )
     click.echo(paragraph, err=True)

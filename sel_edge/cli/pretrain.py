@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import click
@@ -14,10 +15,15 @@ from sel_edge.cli.training_display import TrainingDisplay
 from sel_edge.cli.training_meter import training_meter
 from sel_edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError
 from sel_edge.core.runlog import RunLog, read_run
+from sel_edge.pretrain.describe import RunOptions
+from sel_edge.pretrain.initialize import Init
 from sel_edge.pretrain.loop import RunInterruptedError
 from sel_edge.pretrain.model import MODELS, WIDTHS
 from sel_edge.pretrain.recipe import load_recipe, recipe_from_dict
-from sel_edge.pretrain.run import RunOptions, resume_run, start_run
+from sel_edge.pretrain.run import resume_run, start_run
+
+# What torch and numpy both take.
+MAX_SEED = 2**32 - 1
 
 
 @click.command("pretrain")
@@ -56,7 +62,7 @@ from sel_edge.pretrain.run import RunOptions, resume_run, start_run
     show_default=True,
     help="auto times both for a moment and takes the faster one.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True)
 @click.option(
     "--holdout",
     type=click.IntRange(0),
@@ -69,62 +75,81 @@ from sel_edge.pretrain.run import RunOptions, resume_run, start_run
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON line.")
 @click.pass_context
 def command(
-    ctx: click.Context, /, out: Path, resume: bool, as_json: bool, **options: object
+    ctx: click.Context,
+    /,
+    data: str | None,
+    model: str,
+    width: str,
+    recipe: str,
+    overrides: tuple[str, ...],
+    epochs_scale: float,
+    init: Init,
+    device: str,
+    precision: str,
+    seed: int,
+    holdout: int,
+    out: Path,
+    resume: bool,
+    as_json: bool,
 ) -> int:
     """Train a ResNet-18 with a recipe.
 
-    Ctrl-C leaves a checkpoint; --resume goes on to the result the run would have had.
+    Ctrl-C leaves a checkpoint; --resume goes on to the result the run would have had. A resumed run
+    takes everything from its run.json; only --data may say where the same data are now.
     """
     console = Console(stderr=True)
     try:
-        run = _resume(ctx, out, console) if resume else _start(out, console, **options)
+        if resume:
+            _refuse_options(ctx)
+            run = _resume(out, data, console)
+        else:
+            if data is None:
+                raise click.UsageError("--data is needed (for example --data digits).")
+            scaled = load_recipe(recipe, overrides).scaled(epochs_scale)
+            options = RunOptions(
+                data=data,
+                recipe=scaled,
+                model=model,
+                width=int(width),
+                init=init,
+                device=device,
+                precision=precision,
+                seed=seed,
+                holdout=holdout,
+                epochs_scale=epochs_scale,
+            )
+            run = start(out, options, console)
     except RunInterruptedError:
-        console.print(f"Interrupted. Go on with: sel-edge pretrain --resume --out {out}")
+        place = shlex.quote(str(out))
+        click.echo(f"Interrupted. Go on with: sel-edge pretrain --resume --out {place}", err=True)
         return INTERRUPTED_EXIT_CODE
     _show(run, as_json)
     return 0
 
 
-def _start(out: Path, console: Console, **options: object) -> RunLog:
-    if options["data"] is None:
-        raise click.UsageError("--data is needed (for example --data digits).")
-    overrides = options["overrides"]
-    assert isinstance(overrides, tuple)  # noqa: S101 - click made it
-    scale = float(str(options["epochs_scale"]))
-    recipe = load_recipe(str(options["recipe"]), overrides).scaled(scale)
-    run_options = RunOptions(
-        data=str(options["data"]),
-        recipe=recipe,
-        width=int(str(options["width"])),
-        init="imagenet" if options["init"] == "imagenet" else "scratch",
-        device=str(options["device"]),
-        precision=str(options["precision"]),
-        seed=int(str(options["seed"])),
-        holdout=int(str(options["holdout"])),
-        epochs_scale=scale,
-    )
-    with stop_on_signal() as stop, TrainingDisplay(recipe, console) as display:
-        meter = training_meter(run_options.device)
-        return start_run(out, run_options, meter, display, stop)
+def start(out: Path, options: RunOptions, console: Console) -> RunLog:
+    """Train from the first weights, with progress on `console`; errors as `start_run`."""
+    with stop_on_signal() as stop, TrainingDisplay(options.recipe, console) as display:
+        return start_run(out, options, training_meter(options.device), display, stop)
 
 
-def _resume(ctx: click.Context, out: Path, console: Console) -> RunLog:
-    given = [
-        name
-        for name in ctx.params
-        if name not in ("out", "resume", "as_json")
-        and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
-    if given:
-        raise ConfigError(
-            f"--resume was given together with --{given[0].replace('_', '-')}.",
-            "A resumed run takes everything from its run.json.",
-            "Leave the other options out, or start a new run in another directory.",
-        )
+def _resume(out: Path, data: str | None, console: Console) -> RunLog:
     info = read_run(out).info
     recipe = recipe_from_dict(info["recipe"])
     with stop_on_signal() as stop, TrainingDisplay(recipe, console) as display:
-        return resume_run(out, training_meter(info["device"]), display, stop)
+        return resume_run(out, training_meter(info["device"]), display, stop, data)
+
+
+def _refuse_options(ctx: click.Context) -> None:
+    for parameter in ctx.command.params:
+        name = str(parameter.name)
+        given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and name not in ("out", "resume", "data", "as_json"):
+            raise ConfigError(
+                f"--resume was given together with {parameter.opts[0]}.",
+                "A resumed run takes everything but --data from its run.json.",
+                "Leave the other options out, or start a new run in another directory.",
+            )
 
 
 def _show(run: RunLog, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -12,14 +13,16 @@ from rich.progress import Progress
 
 from sel_edge.bundle.bundle import Bundle, open_bundle
 from sel_edge.cli.signals import stop_on_signal
+from sel_edge.core import provenance
 from sel_edge.core.errors import INTERRUPTED_EXIT_CODE
-from sel_edge.core.ledger import LEDGER_FILE, LedgerWriter
+from sel_edge.core.ledger import LEDGER_FILE, LedgerWriter, Session
 from sel_edge.core.measurement import Meter
 from sel_edge.data.stream import Stream, open_stream
 from sel_edge.energy.meter import open_meter
 from sel_edge.energy.profile import load_profile, profile_names
 from sel_edge.report.numbers import collect, gather
 from sel_edge.report.story import tell
+from sel_edge.report.wording import printable
 from sel_edge.runtime.loop import Runtime
 
 FRAMES_PER_TICK = 16
@@ -31,7 +34,8 @@ FRAMES_PER_TICK = 16
 @click.option(
     "--state",
     type=click.Path(path_type=Path),
-    help="Directory of the ledger and the heads; default: BUNDLE.state. A later run goes on there.",
+    help="Directory of the ledger and the heads; default: BUNDLE.state. A later run goes on there "
+    "with the head learned so far, and reads its source from the beginning.",
 )
 @click.option(
     "--frames-per-tick",
@@ -59,31 +63,43 @@ def command(
     Ctrl-C stops after the tick under way; everything up to it is in the ledger.
     """
     console = Console(stderr=True)
-    stream = open_stream(source)
-    folder = state or bundle.with_name(f"{bundle.name}.state")
+    network, stream = open_bundle(bundle), open_stream(source)
+    place = bundle.resolve()
+    folder = state or place.with_name(f"{place.name}.state")
     meter = open_meter(load_profile(profile) if profile else None)
     with (
         stop_on_signal() as stop,
         LedgerWriter(folder / LEDGER_FILE) as ledger,
     ):
-        runtime = open_runtime(open_bundle(bundle), ledger, meter, threads)
+        runtime = open_runtime(network, ledger, meter, stream, threads)
         complete = run_stream(runtime, stream, frames_per_tick, console, stop)
     click.echo(json.dumps(collect(folder)) if as_json else _in_words(folder))
     return 0 if complete else INTERRUPTED_EXIT_CODE
 
 
 def open_runtime(
-    bundle: Bundle, ledger: LedgerWriter, meter: Meter, threads: int | None = None
+    bundle: Bundle, ledger: LedgerWriter, meter: Meter, stream: Stream, threads: int | None = None
 ) -> Runtime:
-    """A runtime whose ledger says which network it runs and what that was trained on."""
+    """A runtime whose ledger says what network runs, what it was trained on and what it sees."""
     manifest = bundle.manifest
-    data = manifest.provenance.get("data", {})
-    ledger.identify(
-        "network",
-        f"{manifest.model.name} of width {manifest.model.width}, trained on "
-        f"{data.get('spec', 'unknown data')}" + (f" ({data['note']})" if data.get("note") else ""),
+    data = manifest.provenance.get("data")
+    trained_on = f"{data.get('spec')}, {data.get('note')}" if isinstance(data, dict) else "unknown"
+    name = f"{manifest.model.name} of width {manifest.model.width}"
+    ledger.identify("network", f"{name}, trained on {trained_on}".rstrip(", "))
+    runtime = Runtime(bundle, ledger, meter, threads=threads)
+    ledger.record_session(
+        Session(
+            frame=ledger.frames(),
+            started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            source=stream.spec,
+            source_sha256=stream.sha256,
+            note=stream.note,
+            meter=meter.name,
+            energy_origin=meter.origin,
+            versions=provenance.versions(),
+        )
     )
-    return Runtime(bundle, ledger, meter, threads=threads)
+    return runtime
 
 
 def run_stream(
@@ -115,7 +131,9 @@ def run_stream(
 
 
 def _say(console: Console, frame: int, text: str) -> None:
-    console.print(f"frame {frame:>6}  {text}", highlight=False, markup=False, soft_wrap=True)
+    # Class names come from other people's folders.
+    line = f"frame {frame:>6}  {printable(text)}"
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _in_words(folder: Path) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import click
+
 
 @contextmanager
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
@@ -20,6 +22,7 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
     def request(number: int, _: FrameType | None) -> None:
         nonlocal requested
         requested = True
+        click.echo("Stopping at the next safe place. Once more stops at once.", err=True)
         signal.signal(number, previous[signal.Signals(number)])
 
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -24,7 +24,6 @@ class TrainingDisplay:
     def __init__(self, recipe: Recipe, console: Console) -> None:
         self._recipe, self._console = recipe, console
         self._epochs = sum(stage.epochs for stage in recipe.stages)
-        self._stage_epochs = 1
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -52,7 +51,7 @@ class TrainingDisplay:
         """Name the stage and its pool."""
         self._bar.update(self._task, description=f"{self._recipe.name}: {stage.name}")
         if self._recipe.staged:
-            self._console.print(f"{stage.name}: {images:,} images, {stage.epochs} epochs")
+            self._say(f"{stage.name}: {images:,} images, {stage.epochs} epochs")
 
     def step_done(self, position: Position, steps: int, sums: EpochSums) -> None:
         """Move the bar; accuracy and images per second are of the running epoch."""
@@ -68,16 +67,16 @@ class TrainingDisplay:
 
     def epoch_done(self, row: HistoryRow) -> None:
         """One line with the epoch's numbers."""
-        self._console.print(
+        self._say(
             f"epoch {row['epoch']:>3}/{self._epochs}  train {row['train_acc']:.1%}  "
             f"test {row['test_full_acc']:.1%}  100/class {row['test_100_acc']:.1%}  "
-            f"loss {row['train_loss']:.3f}  zeroed {row['sparsity']:.1%}  {row['time_s']:,.0f} s",
-            highlight=False,
+            f"loss {row['train_loss']:.3f}  zeroed {row['sparsity']:.1%}  {row['time_s']:,.0f} s"
         )
 
     def gate_checked(self, stage: Stage, first_100: float, passed: bool) -> None:
         """PASS or FAIL, as the published run printed it."""
         verdict = "PASS" if passed else "FAIL"
-        self._console.print(
-            f"{stage.name}: {verdict}  {first_100:.1%} against {stage.threshold:.0%}"
-        )
+        self._say(f"{stage.name}: {verdict}  {first_100:.1%} against {stage.threshold:.0%}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sel_edge.core.measurement import Meter
 from sel_edge.energy.meter import open_meter
 from sel_edge.energy.nvml import open_gpu_meter
-from sel_edge.pretrain.precision import choose_device
+from sel_edge.pretrain.precision import choose_device, gpu_uuid
 
 
 def training_meter(device: str) -> Meter:
@@ -15,5 +15,5 @@ def training_meter(device: str) -> Meter:
         device: as `sel_edge.pretrain.precision.choose_device` takes it.
     """
     chosen = choose_device(device)
-    gpu = open_gpu_meter(chosen.index or 0) if chosen.type == "cuda" else None
+    gpu = open_gpu_meter(gpu_uuid(chosen)) if chosen.type == "cuda" else None
     return gpu or open_meter()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -14,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from sel_edge.core.errors import RunDirectoryError, StorageError
-
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EFBIG}
 
 
 def canonical_json(value: Any) -> bytes:
@@ -38,14 +35,12 @@ def sha256_file(path: Path) -> str:
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's disk errors into a StorageError that names `path`."""
+    """Turn whatever the operating system refuses into a StorageError that names `path`."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
-            raise
         raise StorageError(
-            f"Writing {path} failed: {error.strerror}.",
+            f"Writing {path} failed: {error.strerror or error}.",
             "Nothing that existed before was changed.",
             "Free some space or choose another place, then run the command again.",
         ) from error
@@ -73,6 +68,24 @@ def write_atomic(path: Path, data: bytes) -> None:
         sync_directory(path.parent)
 
 
+def require_free(path: Path) -> None:
+    """Check that a new directory can be made at `path`: nothing there, or an empty directory.
+
+    Raises:
+        RunDirectoryError: something is there.
+        StorageError: the place cannot be looked at.
+    """
+    with storage_errors(path):
+        taken = path.is_symlink() or (path.exists() and not path.is_dir())
+        taken = taken or (path.is_dir() and any(path.iterdir()))
+    if taken:
+        raise RunDirectoryError(
+            f"{path} already exists and is not an empty directory.",
+            "A new directory is expected, so that nothing is overwritten.",
+            "Choose another --out or remove the old one first.",
+        )
+
+
 @contextmanager
 def new_directory(path: Path) -> Iterator[Path]:
     """Build a directory aside and rename it into place once it is complete.
@@ -84,12 +97,7 @@ def new_directory(path: Path) -> Iterator[Path]:
         RunDirectoryError: `path` already holds something.
         StorageError: the disk is full, read-only or failing.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise RunDirectoryError(
-            f"{path} already exists and is not empty.",
-            "A new directory is expected, so that nothing is overwritten.",
-            "Choose another --out or remove the old one first.",
-        )
+    require_free(path)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
@@ -99,6 +107,7 @@ def new_directory(path: Path) -> Iterator[Path]:
                 if file.is_file():
                     with file.open("rb") as opened:
                         os.fsync(opened.fileno())
+            sync_directory(temporary)
             Path(temporary).chmod(0o777 & ~_umask())
             Path(temporary).replace(path)
         except BaseException:

@@ -7,29 +7,39 @@ Rows can be added, never changed or deleted: the database itself refuses it.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sel_edge.core.errors import RunDirectoryError, StorageError
+from sel_edge.core.errors import RunDirectoryError
 from sel_edge.core.files import storage_errors
+from sel_edge.core.ledger_file import (
+    damaged,
+    database_errors,
+    exclusive_lock,
+    open_for_reading,
+    open_for_writing,
+)
 from sel_edge.core.ledger_records import (
     TABLES,
     ClassEmbarrassment,
     Decision,
     DecisionKind,
     Evaluation,
+    Levels,
     Record,
+    Session,
     Tick,
     Update,
     decision_from_row,
     evaluation_from_row,
+    levels_from_row,
+    session_from_row,
     tick_from_row,
     to_row,
     update_from_row,
@@ -43,14 +53,14 @@ __all__ = [
     "Evaluation",
     "Ledger",
     "LedgerWriter",
+    "Levels",
+    "Session",
     "Tick",
     "Update",
     "read_ledger",
 ]
 
 LEDGER_FILE = "ledger.sqlite"
-SCHEMA = 1
-APPLICATION_ID = 0x53454C45  # "SELE" in the SQLite header tells a ledger from other databases
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,8 @@ class Ledger:
     decisions: list[Decision]
     updates: list[Update]
     evaluations: list[Evaluation]
+    sessions: list[Session] = field(default_factory=list)
+    levels: list[Levels] = field(default_factory=list)
 
 
 class LedgerWriter:
@@ -79,10 +91,10 @@ class LedgerWriter:
         self.path = path
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _exclusive_lock(path)
+            self._lock = exclusive_lock(path)
         try:
-            with _database_errors(path):
-                self._database = _open_for_writing(path)
+            with database_errors(path):
+                self._database = open_for_writing(path)
         except BaseException:
             os.close(self._lock)
             raise
@@ -104,7 +116,11 @@ class LedgerWriter:
             )
 
     def record(
-        self, tick: Tick, decisions: Iterable[Decision] = (), updates: Iterable[Update] = ()
+        self,
+        tick: Tick,
+        decisions: Iterable[Decision] = (),
+        updates: Iterable[Update] = (),
+        levels: Levels | None = None,
     ) -> None:
         """Add a tick with all that was decided in it, durably and in one transaction."""
         with self._transaction() as database:
@@ -113,6 +129,13 @@ class LedgerWriter:
                 _insert(database, "decisions", decision)
             for update in updates:
                 _insert(database, "updates", update)
+            if levels is not None:
+                _insert(database, "levels", levels)
+
+    def record_session(self, session: Session) -> None:
+        """Add the beginning of a session: one run of one stream by one process."""
+        with self._transaction() as database:
+            _insert(database, "sessions", session)
 
     def record_evaluation(self, evaluation: Evaluation) -> None:
         """Add an evaluation."""
@@ -121,20 +144,29 @@ class LedgerWriter:
 
     def frames(self) -> int:
         """Frames recorded so far: the number of the next frame."""
-        with _database_errors(self.path):
-            query = "SELECT coalesce(max(start + n), 0) FROM ticks"
-            return int(self._database.execute(query).fetchone()[0])
+        row = self._last("SELECT start + n AS frames FROM ticks")
+        return 0 if row is None else int(row["frames"])
 
     def current_head(self) -> str | None:
         """SHA-256 of the classifier that the last kept update left, or None before the first."""
-        with _database_errors(self.path):
-            query = "SELECT head_after FROM updates WHERE kept ORDER BY id DESC LIMIT 1"
-            row = self._database.execute(query).fetchone()
-        return None if row is None else str(row[0])
+        row = self._last("SELECT head_after FROM updates WHERE kept")
+        return None if row is None else str(row["head_after"])
+
+    def current_levels(self, head: str) -> Levels | None:
+        """The levels recorded last for the classifier with this SHA-256, or None without any.
+
+        Raises:
+            RunDirectoryError: the row cannot be read.
+        """
+        row = self._last("SELECT * FROM levels WHERE head = ?", head)
+        try:
+            return None if row is None else levels_from_row(row)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise damaged(self.path, str(error)) from error
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and let others write."""
-        with _database_errors(self.path):
+        with database_errors(self.path):
             self._database.close()
         os.close(self._lock)
 
@@ -149,9 +181,16 @@ class LedgerWriter:
     ) -> None:
         self.close()
 
+    def _last(self, query: str, *parameters: str) -> sqlite3.Row | None:
+        """The newest row that a query finds."""
+        with database_errors(self.path):
+            found = self._database.execute(f"{query} ORDER BY id DESC LIMIT 1", parameters)
+            row: sqlite3.Row | None = found.fetchone()
+        return row
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with _database_errors(self.path):
+        with database_errors(self.path):
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
@@ -163,7 +202,7 @@ class LedgerWriter:
 
 
 def read_ledger(path: Path) -> Ledger:
-    """Read a ledger, also while it is being written.
+    """Read a ledger, also while it is being written, and also from read-only media.
 
     Raises:
         RunDirectoryError: there is no file, or it is damaged, no ledger, or from another schema.
@@ -174,11 +213,7 @@ def read_ledger(path: Path) -> Ledger:
             "A ledger written by `sel-edge run` is expected.",
             "Check the path, or run `sel-edge run` first.",
         )
-    with (
-        _database_errors(path),
-        closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database,
-    ):
-        _check_identity(database, path)
+    with database_errors(path), closing(open_for_reading(path)) as database:
         database.execute("BEGIN")  # one snapshot for all tables
         rows = {name: _select(database, name) for name in TABLES}
     try:
@@ -188,115 +223,11 @@ def read_ledger(path: Path) -> Ledger:
             decisions=[decision_from_row(row) for row in rows["decisions"]],
             updates=[update_from_row(row) for row in rows["updates"]],
             evaluations=[evaluation_from_row(row) for row in rows["evaluations"]],
+            sessions=[session_from_row(row) for row in rows["sessions"]],
+            levels=[levels_from_row(row) for row in rows["levels"]],
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise _damaged(path, str(error)) from error
-
-
-def _exclusive_lock(path: Path) -> int:
-    """Hold a lock beside the file until closed: two runtimes must not interleave their ticks."""
-    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise _in_use(path) from None
-    return descriptor
-
-
-def _open_for_writing(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, isolation_level=None)
-    try:
-        if not _is_empty(database):
-            _check_identity(database, path)
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        if _is_empty(database):
-            database.execute("BEGIN IMMEDIATE")
-            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            database.execute(f"PRAGMA user_version = {SCHEMA}")
-            for name, columns in TABLES.items():
-                database.execute(f"CREATE TABLE {name} ({columns})")
-                for verb in ("UPDATE", "DELETE"):
-                    database.execute(
-                        f"CREATE TRIGGER {name}_no_{verb.lower()} BEFORE {verb} ON {name} "
-                        "BEGIN SELECT RAISE(ABORT, 'a ledger is append-only'); END"
-                    )
-            database.execute("COMMIT")
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _is_empty(database: sqlite3.Connection) -> bool:
-    """No table yet: a new file, or one whose creation was cut off."""
-    return _pragma(database, "application_id") == 0 and not (
-        database.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
-    )
-
-
-def _check_identity(database: sqlite3.Connection, path: Path) -> None:
-    if _pragma(database, "application_id") != APPLICATION_ID:
-        raise RunDirectoryError(
-            f"{path} is a database, but no ledger.",
-            "A ledger written by `sel-edge run` is expected.",
-            "Choose another directory; nothing in this one was changed.",
-        )
-    if (schema := _pragma(database, "user_version")) != SCHEMA:
-        raise RunDirectoryError(
-            f"The ledger {path} has schema {schema}.",
-            f"This version of sel-edge reads schema {SCHEMA}.",
-            "Use the version that wrote it, or choose another directory.",
-        )
-    if (state := database.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-        raise _damaged(path, str(state))
-
-
-def _pragma(database: sqlite3.Connection, name: str) -> int:
-    return int(database.execute(f"PRAGMA {name}").fetchone()[0])
-
-
-@contextmanager
-def _database_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours, by its primary error code."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise _in_use(path) from error
-        if code in (
-            sqlite3.SQLITE_FULL,
-            sqlite3.SQLITE_IOERR,
-            sqlite3.SQLITE_READONLY,
-            sqlite3.SQLITE_CANTOPEN,
-            sqlite3.SQLITE_PERM,
-        ):
-            raise StorageError(
-                f"The ledger {path} could not be written or read: {error}.",
-                "What it held before is untouched.",
-                "Free some space, check the permissions or the disk, then run the command again.",
-            ) from error
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise _damaged(path, str(error)) from error
-        raise
-
-
-def _in_use(path: Path) -> RunDirectoryError:
-    return RunDirectoryError(
-        f"The ledger {path} is in use by another process.",
-        "One runtime writes a ledger at a time.",
-        "Stop the other one, or choose another directory.",
-    )
-
-
-def _damaged(path: Path, detail: str) -> RunDirectoryError:
-    return RunDirectoryError(
-        f"The ledger {path} is damaged or no ledger: {detail}.",
-        "A file written by `sel-edge run` is expected.",
-        "Restore it from a copy, or choose another directory; nothing was changed.",
-    )
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise damaged(path, str(error)) from error
 
 
 def _insert(database: sqlite3.Connection, table: str, record: Record) -> None:
@@ -306,5 +237,4 @@ def _insert(database: sqlite3.Connection, table: str, record: Record) -> None:
 
 
 def _select(database: sqlite3.Connection, table: str) -> list[sqlite3.Row]:
-    database.row_factory = sqlite3.Row
     return database.execute(f"SELECT * FROM {table} ORDER BY rowid").fetchall()  # noqa: S608

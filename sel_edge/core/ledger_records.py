@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from sel_edge.core.files import canonical_json
-from sel_edge.core.measurement import Energy
+from sel_edge.core.measurement import Energy, Origin
 
 DecisionKind = Literal["fire", "wants_labels", "keep", "reject"]
 
@@ -34,7 +34,16 @@ TABLES = {
         delta_bytes INTEGER NOT NULL""",
     "evaluations": """id INTEGER PRIMARY KEY, name TEXT NOT NULL, subset TEXT NOT NULL,
         n INTEGER NOT NULL, correct INTEGER NOT NULL""",
+    "sessions": """id INTEGER PRIMARY KEY, frame INTEGER NOT NULL, started_utc TEXT NOT NULL,
+        source TEXT NOT NULL, source_sha256 TEXT NOT NULL, note TEXT NOT NULL, meter TEXT NOT NULL,
+        energy_origin TEXT NOT NULL, versions TEXT NOT NULL""",
+    "levels": """id INTEGER PRIMARY KEY, frame INTEGER NOT NULL, head TEXT NOT NULL,
+        classes TEXT NOT NULL, together TEXT NOT NULL, standin TEXT NOT NULL""",
 }
+
+Level = tuple[float, float, float]
+"""Embarrassment in nats: the mean, the standard deviation of single samples, and the standard
+error of the mean."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +70,11 @@ class Tick:
         n: frames in the batch.
         segment: which part of the stream they come from.
         scores: class -> (frames, correctly named frames), where the truth is known.
-        embarrassment: class -> windows after this batch.
+        embarrassment: class -> windows after this batch, for those classes whose windows differ
+            from what was recorded last; for any other class that one still holds.
         executed_flops: of the inference.
-        energy: of the inference and the bookkeeping, without any update.
+        energy: of the inference, the bookkeeping, and writing the previous tick of the session
+            with its decisions; without any update.
         seconds: wall time of the same.
     """
 
@@ -97,9 +108,9 @@ class Update:
         kept: whether the guard accepted it.
         labels: labelled frames trained on.
         held_out: labelled frames it was judged on, never trained on.
-        held_out_before, held_out_after: mean embarrassment on those, in nats.
+        held_out_before, held_out_after: embarrassment on those, in nats: mean of the class means.
         anchors_before, anchors_after: mean embarrassment on the guard's anchors, in nats.
-        executed_flops: training, every candidate and every judgement included.
+        executed_flops: training and judging.
         energy: joules of the same.
         seconds: wall time of the same.
         head_before, head_after: SHA-256 of the classifier files; equal if nothing was kept.
@@ -133,7 +144,51 @@ class Evaluation:
     correct: int
 
 
-Record = Tick | Decision | Update | Evaluation
+@dataclass(frozen=True)
+class Session:
+    """One run of one stream by one process; its ticks are those from `frame` on.
+
+    Attributes:
+        frame: number of its first frame.
+        started_utc: when, as ISO 8601 text.
+        source: the stream's SPEC.
+        source_sha256: what the stream consists of.
+        note: what every record made with the source must say; "" if nothing.
+        meter: what the joules are read from.
+        energy_origin: whether that measures or estimates.
+        versions: package -> version.
+    """
+
+    frame: int
+    started_utc: str
+    source: str
+    source_sha256: str
+    note: str
+    meter: str
+    energy_origin: Origin
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What counts as normal for a classifier, so that a restart need not find it out again.
+
+    Attributes:
+        frame: since when.
+        head: SHA-256 of the classifier.
+        classes: class -> its exact embarrassment.
+        together: exact embarrassment of all classes.
+        standin: the label-free stand-in over all frames.
+    """
+
+    frame: int
+    head: str
+    classes: Mapping[str, Level]
+    together: Level
+    standin: Level
+
+
+Record = Tick | Decision | Update | Evaluation | Session | Levels
 
 
 def to_row(record: Record) -> dict[str, str | int | float]:
@@ -191,6 +246,31 @@ def update_from_row(row: sqlite3.Row) -> Update:
 def evaluation_from_row(row: sqlite3.Row) -> Evaluation:
     """The inverse of `to_row`."""
     return Evaluation(row["name"], row["subset"], row["n"], row["correct"])
+
+
+def session_from_row(row: sqlite3.Row) -> Session:
+    """The inverse of `to_row`; raises ValueError, TypeError or KeyError on a foreign row."""
+    if row["energy_origin"] not in get_args(Origin):
+        raise ValueError(f"energy of origin {row['energy_origin']!r} is unknown")
+    values = {field.name: row[field.name] for field in fields(Session)}
+    return Session(**{**values, "versions": dict(json.loads(row["versions"]))})
+
+
+def levels_from_row(row: sqlite3.Row) -> Levels:
+    """The inverse of `to_row`; raises ValueError, TypeError or KeyError on a foreign row."""
+    classes = json.loads(row["classes"])
+    return Levels(
+        frame=row["frame"],
+        head=row["head"],
+        classes={name: _level(values) for name, values in classes.items()},
+        together=_level(json.loads(row["together"])),
+        standin=_level(json.loads(row["standin"])),
+    )
+
+
+def _level(values: Any) -> Level:
+    mean, spread, error = values
+    return float(mean), float(spread), float(error)
 
 
 def _energy(row: sqlite3.Row) -> Energy:

@@ -24,6 +24,9 @@ RUN_FILE = "run.json"
 HISTORY_FILE = "history.csv"
 SAMPLES_FILE = "samples.npz"
 
+# What every reader of a run relies on.
+NEEDED = ("finished", "recipe", "data", "model", "seed", "init", "device", "precision", "energy")
+
 HistoryRow = dict[str, float | int | str]
 
 
@@ -84,7 +87,10 @@ def history_columns(classes: Sequence[str], staged: bool) -> list[str]:
 
 def write_info(path: Path, info: Mapping[str, Any]) -> None:
     """Write run.json atomically."""
-    write_atomic(path / RUN_FILE, json.dumps(info, indent=2, ensure_ascii=False).encode() + b"\n")
+    write_atomic(
+        path / RUN_FILE,
+        json.dumps(info, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n",
+    )
 
 
 def write_history(path: Path, columns: Sequence[str], rows: Sequence[HistoryRow]) -> None:
@@ -122,10 +128,15 @@ def read_run(path: Path) -> RunLog:
             "Check the path, or run `sel-edge pretrain --out` first.",
         )
     try:
-        info = json.loads((path / RUN_FILE).read_text())
+        info = json.loads((path / RUN_FILE).read_text(encoding="utf-8"))
         history = read_history(path / HISTORY_FILE) if (path / HISTORY_FILE).exists() else []
         schema = info["schema"]
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        missing = [key for key in NEEDED if key not in info]
+        if schema == SCHEMA and missing:
+            raise ValueError(f"run.json has no {missing[0]!r}")
+        if schema == SCHEMA and not isinstance(info["data"].get("classes"), list):
+            raise ValueError("run.json names no classes")
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, csv.Error) as error:
         raise RunDirectoryError(
             f"The run log in {path} cannot be read: {error}.",
             "run.json and history.csv as `sel-edge pretrain` writes them are expected.",
@@ -142,7 +153,7 @@ def read_run(path: Path) -> RunLog:
 
 def read_history(path: Path) -> list[HistoryRow]:
     """Rows of a history file, published or ours; numbers as floats, empty cells as NaN."""
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return [{key: _number(cell) for key, cell in row.items()} for row in csv.DictReader(file)]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sel_edge.data import limits
 from sel_edge.data.dataset import Dataset, Splits
 from sel_edge.data.spec import Mode
 
@@ -16,9 +18,15 @@ RESAMPLING = Image.Resampling.BILINEAR
 
 
 def convert_splits(splits: Splits, size: int | None, mode: Mode | None) -> Splits:
-    """The same images with sides of `size` pixels and in colour mode `mode`; None keeps each."""
+    """The same images with sides of `size` pixels and in colour mode `mode`; None keeps each.
+
+    Raises:
+        DataError: the converted images would take more memory than this machine can give.
+    """
     if size is None and mode is None:
         return splits
+    n_bytes = sum(_bytes(data, size, mode) for data in (splits.train, splits.test))
+    limits.check_decoded_bytes(splits.source, n_bytes, "Choose a smaller size=.")
     return replace(
         splits,
         train=_converted(splits.train, size, mode),
@@ -27,13 +35,22 @@ def convert_splits(splits: Splits, size: int | None, mode: Mode | None) -> Split
 
 
 def _converted(data: Dataset, size: int | None, mode: Mode | None) -> Dataset:
-    height, width, channels = data.images.shape[1:]
-    wanted = mode or ("gray" if channels == 1 else "rgb")
-    shape = (size or height, size or width, 1 if wanted == "gray" else 3)
+    shape = _shape(data, size, mode)
     images = np.empty((len(data), *shape), dtype=np.uint8)
     for number, pixels in enumerate(data.images):
-        images[number] = _convert(pixels, shape, PIL_MODE[wanted])
+        images[number] = _convert(pixels, shape, PIL_MODE["gray" if shape[2] == 1 else "rgb"])
     return replace(data, images=images)
+
+
+def _shape(data: Dataset, size: int | None, mode: Mode | None) -> tuple[int, int, int]:
+    """Height, width and channels of each converted image."""
+    height, width, channels = data.images.shape[1:]
+    kept = "gray" if channels == 1 else "rgb"
+    return size or height, size or width, 1 if (mode or kept) == "gray" else 3
+
+
+def _bytes(data: Dataset, size: int | None, mode: Mode | None) -> int:
+    return len(data) * math.prod(_shape(data, size, mode))
 
 
 def _convert(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,16 +46,15 @@ def load_image_folder(path: Path, spec: DataSpec, sha256: str) -> Splits:
                 images.append(member.name, decoder.decode(member.name, member.read()))
                 names.append(place)
     classes = layout.classes()
+    # Test before train, as their names sort: each split is one run of the array, and no copy.
     order = sorted(range(len(names)), key=names.__getitem__)
-    labels = np.array([classes.index(name) for _, name, _ in names], dtype=np.int64)
-    halves = {
-        split: np.array([index for index in order if names[index][0] == split]) for split in SPLITS
-    }
-    whole = Dataset(images.array(), labels, classes)
+    labels = np.array([classes.index(names[index][1]) for index in order], dtype=np.int64)
+    pixels = images.in_order(order)
+    n_test = sum(split == "test" for split, _, _ in names)
+    test = Dataset(pixels[:n_test], labels[:n_test], classes)
+    train = Dataset(pixels[n_test:], labels[n_test:], classes)
     note = ", ".join(filter(None, (decoder.census.note(), _changes(spec))))
-    return Splits(
-        whole.subset(halves["train"]), whole.subset(halves["test"]), str(spec), sha256, note
-    )
+    return Splits(train, test, str(spec), sha256, note)
 
 
 class _Layout:
@@ -112,7 +112,7 @@ class _Layout:
 
 
 class _ImageStack:
-    """One growing uint8 array [N, H, W, C] of equal images."""
+    """One growing uint8 array [N, H, W, C] of equal images that stays within the memory limit."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -123,23 +123,29 @@ class _ImageStack:
     def append(self, name: str, image: NDArray[np.uint8]) -> None:
         if self._count == 0:
             self._first = name
-            self._buffer = np.empty((64, *image.shape), dtype=np.uint8)
+            self._buffer = np.empty((0, *image.shape), dtype=np.uint8)
         if image.shape != self._buffer.shape[1:]:
             raise self._mismatch(name, image.shape)
         if self._count == len(self._buffer):
-            self._grow()
+            self._grow(image.nbytes)
         self._buffer[self._count] = image
         self._count += 1
 
-    def array(self) -> NDArray[np.uint8]:
-        return self._buffer[: self._count]
+    def in_order(self, order: Sequence[int]) -> NDArray[np.uint8]:
+        """All images, image `order[i]` at place i; the stack is of no use afterwards."""
+        self._resize(self._count)
+        _reorder(self._buffer, order)
+        return self._buffer
 
-    def _grow(self) -> None:
-        limits.check_decoded_bytes(
-            self._path, self._buffer.nbytes, "Add ?size=32 or another small size to its SPEC."
-        )
+    def _grow(self, image_bytes: int) -> None:
+        """Twice the room, or as much of it as the limit leaves."""
+        remedy = "Add ?size=32 or another small size to its SPEC."
+        limits.check_decoded_bytes(self._path, (self._count + 1) * image_bytes, remedy)
+        self._resize(min(max(1, 2 * self._count), limits.decoded_bytes_limit() // image_bytes))
+
+    def _resize(self, count: int) -> None:
         # In place: the operating system moves pages instead of copying, so memory never doubles.
-        self._buffer.resize((2 * self._count, *self._buffer.shape[1:]), refcheck=False)
+        self._buffer.resize((count, *self._buffer.shape[1:]), refcheck=False)
 
     def _mismatch(self, name: str, shape: tuple[int, ...]) -> DataError:
         expected = self._buffer.shape[1:]
@@ -153,6 +159,21 @@ class _ImageStack:
             "All images of a data set have the same size and colour mode.",
             f"Add ?{remedy} (or another size or mode) to the SPEC to convert all of them.",
         )
+
+
+def _reorder(images: NDArray[np.uint8], order: Sequence[int]) -> None:
+    """Put `images[order[i]]` at every place i, with one image of extra memory."""
+    done = np.zeros(len(order), dtype=np.bool_)
+    for start in range(len(order)):
+        if done[start] or order[start] == start:
+            continue
+        displaced, place = images[start].copy(), start
+        while order[place] != start:
+            images[place] = images[order[place]]
+            done[place] = True
+            place = order[place]
+        images[place] = displaced
+        done[place] = True
 
 
 def _changes(spec: DataSpec) -> str:

@@ -18,12 +18,12 @@ def decoded_bytes_limit() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
-def check_decoded_bytes(path: Path, n_bytes: int, remedy: str) -> None:
+def check_decoded_bytes(source: Path | str, n_bytes: int, remedy: str) -> None:
     """Raise a DataError, ending in `remedy`, if `n_bytes` of decoded data are too many."""
     limit = decoded_bytes_limit()
     if n_bytes > limit:
         raise DataError(
-            f"{path} needs at least {n_bytes / 2**20:,.0f} MiB once it is decoded.",
+            f"{source} needs at least {n_bytes / 2**20:,.0f} MiB once it is decoded.",
             f"At most {limit / 2**20:,.0f} MiB, half of this machine's memory, are used for it.",
             remedy,
         )

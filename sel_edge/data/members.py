@@ -60,7 +60,10 @@ def iterate_members(path: Path) -> Iterator[Member]:
                 "Sources with more files are refused.",
                 "Divide it into several data sets.",
             )
-        if not any(part.startswith(".") or part in _DROPPINGS for part in member.parts):
+        passed_over = any(part.startswith(".") or part in _DROPPINGS for part in member.parts)
+        if (
+            member.parts and not passed_over
+        ):  # `tar -C folder .` begins with "./", the folder itself
             yield member
 
 
@@ -98,6 +101,7 @@ def _folder_members(root: Path, parts: tuple[str, ...]) -> Iterator[Member]:
         entries = sorted(root.joinpath(*parts).iterdir())
     for entry in entries:
         name = (*parts, entry.name)
+        _check_text(root, "/".join(name))
         mode = entry.lstat().st_mode
         if stat.S_ISDIR(mode):
             yield Member(name, True, bytes)
@@ -110,8 +114,10 @@ def _folder_members(root: Path, parts: tuple[str, ...]) -> Iterator[Member]:
 
 
 def _zip_members(path: Path) -> Iterator[Member]:
-    with archive_errors(path), zipfile.ZipFile(path) as archive:
+    with archive_errors(path), _open_zip(path) as archive:
         for info in sorted(archive.infolist(), key=lambda info: info.filename):
+            if not info.filename or info.filename != info.orig_filename:
+                raise _refused(path, info.orig_filename, "has no proper name")
             parts = _safe_parts(path, info.filename)
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -119,11 +125,20 @@ def _zip_members(path: Path) -> Iterator[Member]:
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise _refused(path, info.filename, "is not stored or deflated")
 
+            archive.open(info).close()  # a damaged name is one that differs from its other copy
+
             def read(info: zipfile.ZipInfo = info) -> bytes:
                 return archive.read(info)
 
             reader = _reader(path, info.filename, info.file_size, read)
             yield Member(parts, info.is_dir(), reader)
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except UnicodeDecodeError as error:
+        raise _not_text(path, error.object) from error
 
 
 def _tar_members(path: Path, compressed: bool) -> Iterator[Member]:
@@ -169,10 +184,27 @@ class _StrictTarInfo(tarfile.TarInfo):
 
 
 def _safe_parts(path: Path, name: str) -> tuple[str, ...]:
+    _check_text(path, name)
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     if name.startswith("/") or ".." in parts or "\\" in name:
         raise _refused(path, name, "has an absolute name or one that points outside")
     return parts
+
+
+def _check_text(path: Path, name: str) -> None:
+    """Refuse a name whose bytes are not UTF-8: Python holds them as lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise _not_text(path, name) from error
+
+
+def _not_text(path: Path, name: str | bytes) -> DataError:
+    return DataError(
+        f"The name {name!a} in {path} is not UTF-8.",
+        "File names become class names and parts of records, which are UTF-8.",
+        "Rename the file or folder, and build an archive again from the renamed files.",
+    )
 
 
 def _refused(path: Path, name: str, why: str) -> DataError:

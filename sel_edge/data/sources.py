@@ -39,6 +39,7 @@ def load_splits(spec: str) -> Splits:
 def load_source(spec: DataSpec) -> Splits:
     """Load the data set of a parsed SPEC; errors as `load_splits`."""
     splits = _load_all_classes(replace(spec, classes=()))
+    _check_names(spec, splits.train.classes)
     numbers = class_numbers(splits.train.classes, spec.classes, spec.place())
     if len(numbers or splits.train.classes) < 2:
         raise DataError(
@@ -53,6 +54,17 @@ def load_source(spec: DataSpec) -> Splits:
         train=keep_classes(splits.train, numbers),
         test=keep_classes(splits.test, numbers),
     )
+
+
+def _check_names(spec: DataSpec, classes: tuple[str, ...]) -> None:
+    """Refuse names that arrays and pickles can hold and UTF-8 cannot."""
+    for name in classes:
+        if name.encode(errors="replace").decode() != name:
+            raise DataError(
+                f"{spec} has a class named {name!a}, which is not UTF-8.",
+                "Class names become parts of records, which are UTF-8.",
+                "Rename the class.",
+            )
 
 
 def _load_all_classes(spec: DataSpec) -> Splits:

@@ -189,6 +189,12 @@ def _data_spec(text: str, place: str, keys: Mapping[str, str]) -> DataSpec:
 
 
 def _split_keys(text: str, known: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    if text.encode(errors="replace").decode() != text:
+        raise DataError(
+            f"The SPEC {text!a} is not UTF-8.",
+            "Paths and names become parts of records, which are UTF-8.",
+            "Rename the file or folder.",
+        )
     place, question, rest = text.partition("?")
     keys: dict[str, str] = {}
     for pair in rest.split("&") if question else ():

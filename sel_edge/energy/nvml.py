@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sel_edge.core.errors import MissingDependencyError
 from sel_edge.core.measurement import Meter, Origin
 
 
@@ -9,39 +10,52 @@ class NvmlMeter:
     """Joules of one GPU, whatever runs on it; processor and memory of the host are not in it.
 
     Source: nvmlDeviceGetTotalEnergyConsumption, millijoules since the driver was loaded.
+
+    Args:
+        uuid: "GPU-..." as the driver names it.
     """
 
     origin: Origin = "measured"
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, uuid: str) -> None:
         import pynvml
 
         pynvml.nvmlInit()
         self._nvml = pynvml
-        self._handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
         self._start_mj = self._read_mj()
-        self.name = f"nvml:{index} (GPU only)"
+        self.name = f"nvml:{uuid} (GPU only)"
 
     def read_j(self) -> float:
-        """Joules since the meter was opened."""
-        return (self._read_mj() - self._start_mj) / 1e3
+        """Joules since the meter was opened.
+
+        Raises:
+            MissingDependencyError: the counter can no longer be read.
+        """
+        try:
+            return (self._read_mj() - self._start_mj) / 1e3
+        except self._nvml.NVMLError as error:
+            raise MissingDependencyError(
+                f"The energy counter of the GPU can no longer be read: {error}.",
+                "A counter that was readable at the start is expected to stay so.",
+                "Check the driver with nvidia-smi, then resume.",
+            ) from error
 
     def _read_mj(self) -> int:
         return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
 
 
-def open_gpu_meter(index: int) -> Meter | None:
-    """The meter of GPU `index`, or None where its energy cannot be read.
+def open_gpu_meter(uuid: str) -> Meter | None:
+    """The meter of the GPU with this UUID, or None where its energy cannot be read.
 
     Pascal and older GPUs have no counter, and a machine without the driver or without the package
     nvidia-ml-py has no way to ask.
     """
     try:
-        return NvmlMeter(index)
+        import pynvml
     except ImportError:
         return None
-    except Exception as error:
-        # nvidia-ml-py's errors exist only once it is installed, so they are told by their module.
-        if type(error).__module__ != "pynvml":
-            raise
+    try:
+        return NvmlMeter(uuid)
+    except pynvml.NVMLError:
         return None

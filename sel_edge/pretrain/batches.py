@@ -15,7 +15,8 @@ from sel_edge.data.augment import random_crop, random_flip
 from sel_edge.data.dataset import Dataset
 from sel_edge.pretrain.recipe import Recipe
 
-EVALUATION_BATCH = 500
+# Images of one evaluation step at 32x32; fewer where images are larger, to bound the memory.
+EVALUATION_PIXELS = 500 * 32 * 32
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,12 @@ def training_batches(
         if recipe.flip:
             images = random_flip(images, rng)
         yield images, data.labels[chosen]
+
+
+def evaluation_batch(images: NDArray[np.uint8]) -> int:
+    """How many of uint8 [N, H, W, C] to evaluate at once, at least 1."""
+    height, width = images.shape[1:3]
+    return max(1, EVALUATION_PIXELS // (int(height) * int(width)))
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:

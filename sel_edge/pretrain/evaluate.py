@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sel_edge.data.dataset import Dataset
-from sel_edge.pretrain.batches import EVALUATION_BATCH, Normalization
+from sel_edge.pretrain.batches import Normalization, evaluation_batch
 from sel_edge.pretrain.precision import Arithmetic
 
 FIRST_PER_CLASS = 100
@@ -37,10 +37,10 @@ def predict(
     """Logits of a split in evaluation mode, float32 [N, K]; the mode is restored afterwards."""
     was_training = model.training
     model.eval()
-    parts = []
+    parts, size = [], evaluation_batch(data.images)
     with torch.inference_mode():
-        for start in range(0, len(data.labels), EVALUATION_BATCH):
-            x = normalize(data.images[start : start + EVALUATION_BATCH], arithmetic.device)
+        for start in range(0, len(data.labels), size):
+            x = normalize(data.images[start : start + size], arithmetic.device)
             with arithmetic.autocast():
                 logits = model(x)
             parts.append(logits.float().cpu().numpy())

@@ -53,11 +53,13 @@ def _imagenet_weights() -> dict[str, Tensor]:
         ) from error
     weights = ResNet18_Weights.IMAGENET1K_V1
     try:
-        state: dict[str, Tensor] = weights.get_state_dict(progress=False, weights_only=True)
-    except (OSError, RuntimeError) as error:
+        state: dict[str, Tensor] = weights.get_state_dict(
+            progress=False, weights_only=True, check_hash=True
+        )
+    except Exception as error:  # torch, zipfile and the unpickler each raise their own kinds
         raise MissingDependencyError(
             f"The ImageNet weights could not be loaded from {weights.url}: {error}.",
             f"A download, or the file in {torch.hub.get_dir()}/checkpoints, is needed once.",
-            "Connect this machine, copy the file there, or use --init scratch.",
+            "Connect this machine, delete a damaged file there, or use --init scratch.",
         ) from error
     return state

@@ -126,7 +126,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
                 f"Known recipes are {', '.join(recipe_names())}; a path to a .toml file works too.",
                 "Choose one with --recipe.",
             )
-        name, text = path.stem, path.read_text(errors="replace")
+        name, text = path.stem, _read(path)
     values = _parse_toml(text, name_or_path)
     for override in overrides:
         values |= _parse_toml(override, f"--set {override}")
@@ -177,7 +177,8 @@ def _build(kind: type[T], values: Any, where: str) -> T:
     hints = get_type_hints(kind)
     plain = {}
     for key, value in values.items():
-        plain[key] = float(value) if hints[key] is float and type(value) is int else value
+        whole = hints[key] is float and type(value) is int and abs(value) < 2**53
+        plain[key] = float(value) if whole else value
         if not _fits(plain[key], hints[key]):
             raise ConfigError(
                 f"{key} in {where} is {value!r}.",
@@ -223,6 +224,15 @@ def _check(recipe: Recipe) -> None:
             raise ConfigError(
                 f"The recipe {recipe.name!r} cannot be used.", f"{rule}.", "Correct the value."
             )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The recipe {path} cannot be read: {error}.", "A TOML file is expected.", "Check it."
+        ) from error
 
 
 def _parse_toml(text: str, where: str) -> dict[str, Any]:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from sel_edge.core import provenance, runlog
+from sel_edge.core import runlog
 from sel_edge.core.embarrassment import softmax
 from sel_edge.core.errors import ConfigError, DataError, RunDirectoryError
+from sel_edge.core.files import require_free, storage_errors
 from sel_edge.core.measurement import Meter
 from sel_edge.core.runlog import RunLog, Samples, history_columns, read_run
-from sel_edge.data.anchors import choose_anchors
-from sel_edge.data.dataset import Dataset, Splits
+from sel_edge.data.dataset import Splits
 from sel_edge.data.sources import load_splits
-from sel_edge.pretrain.batches import Normalization, fit_normalization
+from sel_edge.pretrain.batches import Normalization
 from sel_edge.pretrain.checkpoint import (
     CHECKPOINT_FILE,
     MODEL_FILE,
@@ -27,43 +28,16 @@ from sel_edge.pretrain.checkpoint import (
     unpack,
     write_tensors,
 )
+from sel_edge.pretrain.describe import RunOptions, describe_run, without_anchors
 from sel_edge.pretrain.evaluate import first_of_each_class, predict
-from sel_edge.pretrain.flops import count_flops, torch_training_flops
+from sel_edge.pretrain.flops import count_flops
 from sel_edge.pretrain.initialize import Init, build_model
 from sel_edge.pretrain.loop import Observer, Setup, Trainer, TrainState, new_optimizer
-from sel_edge.pretrain.model import parameter_count
-from sel_edge.pretrain.precision import Arithmetic, choose_device, choose_precision
+from sel_edge.pretrain.precision import Arithmetic, choose_device
 from sel_edge.pretrain.progress import EpochSums, Position, Spent
-from sel_edge.pretrain.recipe import Recipe, recipe_from_dict
+from sel_edge.pretrain.recipe import recipe_from_dict
 
 SAMPLES_PER_CLASS = 20
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What a user asks for.
-
-    Attributes:
-        data: a data SPEC, see `sel_edge.data.sources.load_splits`.
-        recipe: already scaled to the wanted epochs.
-        width: channels of the first stage, one of 64, 32, 16, 8.
-        init: "scratch" or "imagenet".
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        precision: "auto", "fp32" or "bf16".
-        seed: fixes initial weights, order, augmentation and anchors.
-        holdout: training images per class kept out of training as anchors for the device.
-        epochs_scale: what `recipe` was scaled by, for the log.
-    """
-
-    data: str
-    recipe: Recipe
-    width: int = 64
-    init: Init = "scratch"
-    device: str = "auto"
-    precision: str = "auto"
-    seed: int = 0
-    holdout: int = 0
-    epochs_scale: float = 1.0
 
 
 def start_run(
@@ -79,23 +53,36 @@ def start_run(
         RunDirectoryError: `out` already holds something.
         SelEdgeError: whatever data, recipe, device or disk is at fault.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        held = "a run" if (out / runlog.RUN_FILE).exists() else "something else"
+    with storage_errors(out):
+        taken = (out / runlog.RUN_FILE).is_file()
+    if taken:
         raise RunDirectoryError(
-            f"{out} already holds {held}.",
+            f"{out} already holds a run.",
             "A new run needs a directory of its own.",
             "Choose another --out, or add --resume to go on with an interrupted run.",
         )
+    require_free(out)
     splits = load_splits(options.data)
-    info = _new_info(options, splits, meter)
+    info = describe_run(options, splits, meter)
     runlog.write_info(out, info)
     return _train(out, info, splits, meter, observer, stop_requested)
 
 
 def resume_run(
-    out: Path, meter: Meter, observer: Observer, stop_requested: Callable[[], bool]
+    out: Path,
+    meter: Meter,
+    observer: Observer,
+    stop_requested: Callable[[], bool],
+    data: str | None = None,
 ) -> RunLog:
     """Go on with an interrupted run, to the result it would have had.
+
+    Args:
+        out: the run directory.
+        meter: of the same kind as the one the run began with.
+        observer: told of progress.
+        stop_requested: asked after every step.
+        data: data SPEC where the same data are now, if not where the run found them.
 
     Raises:
         RunDirectoryError: no run, a finished one, or a damaged checkpoint.
@@ -108,68 +95,23 @@ def resume_run(
             "Only an interrupted run can be resumed.",
             "Use it as it is, or start another one in a new directory.",
         )
-    splits = load_splits(info["data"]["spec"])
+    if (meter.name, meter.origin) != (info["energy"]["meter"], info["energy"]["origin"]):
+        raise RunDirectoryError(
+            f"The run in {out} counted its joules with {info['energy']['meter']} "
+            f"({info['energy']['origin']}), and here they would come from {meter.name} "
+            f"({meter.origin}).",
+            "Measured and estimated joules are never added up.",
+            "Resume as the user and on the machine that began the run.",
+        )
+    spec = data or info["data"]["spec"]
+    splits = load_splits(spec)
     if splits.sha256 != info["data"]["sha256"]:
         raise DataError(
-            f"The data {info['data']['spec']!r} have changed since this run began.",
+            f"The data {spec!r} are not those that this run began with.",
             f"Content with SHA-256 {info['data']['sha256'][:16]}... is expected.",
             "Put the original data back, or start a new run.",
         )
     return _train(out, info, splits, meter, observer, stop_requested)
-
-
-def _new_info(options: RunOptions, splits: Splits, meter: Meter) -> dict[str, Any]:
-    """Everything about the run that is known before its first step, measured where it must be."""
-    kept = _without_anchors(splits.train, options.holdout, options.seed)
-    height, width, channels = splits.train.images.shape[1:]
-    shape = (channels, height, width)
-    device = choose_device(options.device)
-    model = build_model(
-        len(splits.train.classes), options.width, channels, options.init, options.seed
-    ).to(device)
-    precision, timing = options.precision, dict[str, float]()
-    if precision == "auto":
-        precision, timing = choose_precision(model, shape, options.recipe.batch_size, device)
-    normalization = fit_normalization(kept)
-    flops = count_flops(model, shape)
-    return {
-        "schema": runlog.SCHEMA,
-        "finished": False,
-        "recipe": options.recipe.as_dict(),
-        "epochs_scale": options.epochs_scale,
-        "data": {
-            "spec": splits.source,
-            "sha256": splits.sha256,
-            "note": splits.note,
-            "classes": list(splits.train.classes),
-            "n_train": len(kept.labels),
-            "n_test": len(splits.test.labels),
-            "holdout": options.holdout,
-            "image_shape": [height, width, channels],
-            "mean": list(normalization.mean),
-            "std": list(normalization.std),
-        },
-        "model": {
-            "name": "resnet18",
-            "width": options.width,
-            "channels": channels,
-            "parameters": parameter_count(model),
-            "forward_macs": flops.forward // 2,
-            "training_flops": flops.training,
-            "torch_training_flops": torch_training_flops(model, shape),
-        },
-        "init": options.init,
-        "seed": options.seed,
-        "device": str(device),
-        "precision": precision,
-        "precision_timing": timing,
-        "threads": torch.get_num_threads(),
-        "machine": provenance.machine(),
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
-        "energy": {"meter": meter.name, "origin": meter.origin},
-        "totals": {},
-    }
 
 
 def _train(
@@ -188,7 +130,8 @@ def _train(
         _write_checkpoint(out, state)
         runlog.write_history(out, columns, state.history)
 
-    Trainer(setup, state, observer, save, stop_requested).run()
+    with _memory_errors():
+        Trainer(setup, state, observer, save, stop_requested).run()
     _finish(out, info, setup, state)
     return read_run(out)
 
@@ -207,7 +150,7 @@ def _restore(
     ).to(device)
     setup = Setup(
         recipe=recipe,
-        train=_without_anchors(splits.train, data["holdout"], info["seed"]),
+        train=without_anchors(splits.train, data["holdout"], info["seed"]),
         test=splits.test,
         normalization=Normalization(tuple(data["mean"]), tuple(data["std"])),
         arithmetic=Arithmetic(device, info["precision"]),
@@ -272,22 +215,17 @@ def _finish(out: Path, info: dict[str, Any], setup: Setup, state: TrainState) ->
     runlog.write_info(out, info)
 
 
-def _without_anchors(train: Dataset, per_class: int, seed: int) -> Dataset:
-    """The training split less its held-out anchors.
-
-    Raises:
-        ConfigError: a class would have fewer than two images left.
-    """
-    if per_class == 0:
-        return train
-    smallest = int(np.bincount(train.labels).min())
-    if smallest < per_class + 2:
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Say what to do when the network does not fit into memory."""
+    try:
+        yield
+    except RuntimeError as error:
+        exhausted = isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+        if not exhausted:
+            raise
         raise ConfigError(
-            f"--holdout {per_class} was asked for, and the smallest class has {smallest} training "
-            "images.",
-            "At least two images of every class must remain for training.",
-            "Use a smaller --holdout.",
-        )
-    keep = np.ones(len(train.labels), dtype=bool)
-    keep[choose_anchors(train.labels, per_class, seed)] = False
-    return train.subset(np.flatnonzero(keep))
+            f"Memory ran out: {str(error).splitlines()[0]}",
+            "The network with its images and gradients must fit into memory.",
+            "Use a smaller --width, smaller images (?size=32) or --set batch_size=16.",
+        ) from error

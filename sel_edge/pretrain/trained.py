@@ -14,7 +14,7 @@ from sel_edge.core.errors import RunDirectoryError
 from sel_edge.core.runlog import RunLog, read_run
 from sel_edge.data.anchors import choose_anchors
 from sel_edge.data.dataset import Dataset
-from sel_edge.pretrain.batches import EVALUATION_BATCH, Normalization
+from sel_edge.pretrain.batches import Normalization, evaluation_batch
 from sel_edge.pretrain.checkpoint import MODEL_FILE, read_tensors
 from sel_edge.pretrain.model import ResNet18
 
@@ -30,10 +30,10 @@ class Trained:
         """Features float32 [N, F] and logits float32 [N, K] of uint8 [N, H, W, C]."""
         data = self.run.info["data"]
         normalize = Normalization(tuple(data["mean"]), tuple(data["std"]))
-        parts = []
+        parts, size = [], evaluation_batch(images)
         with torch.inference_mode():
-            for start in range(0, len(images), EVALUATION_BATCH):
-                x = normalize(images[start : start + EVALUATION_BATCH], torch.device("cpu"))
+            for start in range(0, len(images), size):
+                x = normalize(images[start : start + size], torch.device("cpu"))
                 features = self.model.features(x)
                 parts.append((features.numpy(), self.model.fc(features).numpy()))
         return np.concatenate([f for f, _ in parts]), np.concatenate([z for _, z in parts])

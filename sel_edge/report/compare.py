@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ _MAY_DIFFER = {
     "Device": ("device",),
     "Precision": ("precision",),
     "Epochs scale": ("epochs_scale",),
+    "Held out per class": ("data", "holdout"),
 }
 """What a reader must know to weigh the numbers, and where run.json says it."""
 
@@ -192,10 +194,25 @@ def _setting(dense: System, sel: System) -> list[str]:
             lines.append(f"{name} differs: dense {ours}, SEL {theirs}.")
         elif ours is not None:
             lines.append(f"{name}: {ours}.")
+    lines += _meters(dense, sel)
     for system in (dense, sel):
         if system.info.get("finished") is False:
             lines.append(f"The {system.label} run is not finished: {system.epochs} epochs so far.")
     return lines
+
+
+def _meters(dense: System, sel: System) -> list[str]:
+    """Which meter each run's joules come from and what it counts; once if it is the same."""
+    said = {system.label: meter_words(system.info) for system in (dense, sel)}
+    if said[dense.label] == said[sel.label]:
+        said = {"": said[sel.label]}
+    return [f"{label}: {words}" if label else words for label, words in said.items() if words]
+
+
+def meter_words(info: Mapping[str, Any]) -> str:
+    """The meter that a run.json names, and what it counts; "" if it names none."""
+    meter, origin = (_look_up(info, ("energy", key)) for key in ("meter", "origin"))
+    return wording.joules_by(str(meter), str(origin)) if meter and origin else ""
 
 
 def _look_up(info: Any, keys: tuple[str, ...]) -> Any:

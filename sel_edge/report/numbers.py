@@ -51,10 +51,10 @@ class Findings:
 def collect(directory: Path) -> dict[str, Any]:
     """The numbers of everything in `directory`, as JSON can hold them.
 
-    Keys: `schema`; `streams`, one per ledger, with segments, timeline bins, progress, costs,
-    decisions, updates and evaluations; `comparisons`, the content of each tables.json; `runs`, the
-    result and the run.json of each pretraining run. Accuracies are shares of 1, energy is in
-    joules per origin, embarrassment in nats; what is not known is null.
+    Keys: `schema`; `streams`, one per ledger, with sessions, segments, timeline bins, progress,
+    costs, decisions, updates and evaluations; `comparisons`, the content of each tables.json;
+    `runs`, the result and the run.json of each pretraining run. Accuracies are shares of 1, energy
+    is in joules per origin, embarrassment in nats; what is not known is null.
 
     Raises:
         RunDirectoryError: `directory` holds nothing to report, or something unreadable.

@@ -59,6 +59,8 @@ def render(found: Findings) -> str:
         comparisons=[view.view_comparison(item) for item in found.comparisons],
         runs=[view.view_run(run) for run in found.runs],
         heat=_heat_words(),
+        guard_rule=view.GUARD_RULE,
+        joules=view.JOULES,
     )
 
 

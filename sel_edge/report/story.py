@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from sel_edge.report.numbers import Findings, Run
 from sel_edge.report.stream import Cost, Progress, Stream
 
 MOST_CARDS = 6
+UNSEEN = "new classes"
+"""What evaluations call the frames of classes that the network was never trained on."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,16 @@ class Story:
 
 
 def tell(found: Findings) -> Story:
-    """The story of a directory: of its stream if it has one, else of its runs."""
+    """The story of a directory: of its stream if it has one, else of its runs.
+
+    Its title and sentences hold no control characters, so that they can go to a terminal.
+    """
+    story = _story(found)
+    sentences = tuple(wording.printable(sentence) for sentence in story.sentences)
+    return Story(wording.printable(story.title), sentences, story.cards)
+
+
+def _story(found: Findings) -> Story:
     if found.streams:
         return _stream_story(found.streams[0])
     if found.comparisons:
@@ -70,8 +81,10 @@ def comparison_story(numbers: Mapping[str, Any]) -> Story:
         executed = wording.saved(savings["executed_flops"], "fewer")
         flops += f" and {executed} in operations really executed"
     times = f"{wording.duration(sel['time_s'])} against {wording.duration(dense['time_s'])}"
-    sentence = f"{flops}, in {times}."
-    return Story(title, (sentence,), tuple(cards))
+    sentences = [f"{flops}, in {times}."]
+    if numbers.get("data_note"):
+        sentences.append(f"Images: {numbers['data_note']}.")
+    return Story(title, tuple(sentences), tuple(cards))
 
 
 def cost_words(joules: Mapping[str, float]) -> str:
@@ -94,18 +107,47 @@ def _stream_story(stream: Stream) -> Story:
             f", accuracy on \u201c{wording.printable(gained.subset, 40)}\u201d "
             f"{wording.percent(gained.first, 0)} \u2192 {wording.percent(gained.last, 0)}"
         )
-    times = {0: "never", 1: "once"}.get(stream.triggers, f"{stream.triggers:,} times")
-    sentences = [
+    sentences = _changes(stream.progress)
+    times = {0: "never", 1: "once", 2: "twice"}.get(stream.triggers, f"{stream.triggers:,} times")
+    sentences.append(
         f"In {wording.counted(stream.frames, 'frame')} the network was {times} embarrassed enough "
         "to learn."
-    ]
+    )
     if tried:
         sentences.append(_updates_sentence(stream))
+    if stream.notes:
+        sentences.append(f"Images: {stream.notes}.")
     return Story(title, tuple(sentences), tuple(_stream_cards(stream)[:MOST_CARDS]))
 
 
 def _gain(item: Progress) -> float | None:
     return None if item.first is None or item.last is None else item.last - item.first
+
+
+def _changes(progress: Sequence[Progress]) -> list[str]:
+    """The largest loss beside the gain in the title, and which gain is no wonder."""
+    twice = [item for item in progress if item.first_name != item.last_name]
+    known = [(gain, item) for item in twice if (gain := _gain(item)) is not None]
+    if not known:
+        return []
+    gain, item = min(known, key=lambda pair: pair[0])
+    sentences = ["No evaluated set of frames lost accuracy."]
+    if gain < 0:
+        sentences = [
+            f"Largest loss: \u201c{wording.printable(item.subset, 40)}\u201d "
+            f"{wording.percent(item.first)} \u2192 {wording.percent(item.last)}, "
+            f"{wording.points(gain)} on {wording.counted(item.n, 'frame')}."
+        ]
+    if any(_is_zero_by_construction(item) for _, item in known):
+        sentences.append(
+            f"The 0{wording.NBSP}% on \u201c{UNSEEN}\u201d before is so by construction: the head "
+            "had no row for them."
+        )
+    return sentences
+
+
+def _is_zero_by_construction(item: Progress) -> bool:
+    return item.subset == UNSEEN and item.first == 0
 
 
 def _updates_sentence(stream: Stream) -> str:
@@ -124,12 +166,13 @@ def _spent(cost: Cost) -> str:
 def _stream_cards(stream: Stream) -> list[Card]:
     cards = []
     for item in stream.progress:
+        why = ", 0 before by construction" if _is_zero_by_construction(item) else ""
         cards.append(
             Card(
                 f"Accuracy, {wording.printable(item.subset, 40)}",
                 wording.percent(item.last),
                 wording.percent(item.first),
-                f"{wording.points(_gain(item))}, {wording.counted(item.n, 'frame')}",
+                f"{wording.points(_gain(item))}, {wording.counted(item.n, 'frame')}{why}",
             )
         )
     if not cards:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from sel_edge.core.ledger import Decision, Evaluation, Ledger, Tick, Update
+from sel_edge.core.ledger import Decision, Evaluation, Ledger, Session, Tick, Update
 from sel_edge.core.measurement import Energy
 
 MOST_BINS = 96
@@ -30,9 +31,14 @@ class Score:
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of the stream: its frames, how well they were named, what was decided in it."""
+    """A part of the stream: its frames, how well they were named, what was decided in it.
+
+    Attributes:
+        session: number of the run of the runtime that saw it, from 1; 0 if none is recorded.
+    """
 
     name: str
+    session: int
     start: int
     frames: int
     accuracy: float | None
@@ -93,6 +99,7 @@ class Stream:
         classes: names in order of first appearance.
         frames: how many were seen.
         triggers, kept, rejected: decisions of these kinds.
+        sessions: each run of the runtime on this ledger; none in a ledger that does not say.
     """
 
     place: str
@@ -110,12 +117,23 @@ class Stream:
     decisions: Sequence[Decision]
     updates: Sequence[Update]
     evaluations: Sequence[Evaluation]
+    sessions: Sequence[Session]
+
+    @property
+    def notes(self) -> str:
+        """What every record of these frames must say, such as "JPEG, quality 75, 4:2:0"."""
+        return "; ".join(dict.fromkeys(one.note for one in self.sessions if one.note))
 
 
 def sum_up(ledger: Ledger, place: str) -> Stream:
     """Sum up a ledger."""
     kinds = [decision.kind for decision in ledger.decisions]
-    groups = [list(ticks) for _, ticks in groupby(ledger.ticks, key=lambda tick: tick.segment)]
+    starts = [session.frame for session in ledger.sessions]
+
+    def part(tick: Tick) -> tuple[int, str]:
+        return bisect_right(starts, tick.start), tick.segment
+
+    parts = [(key[0], list(ticks)) for key, ticks in groupby(ledger.ticks, key=part)]
     names = (name for tick in ledger.ticks for name in (*tick.scores, *tick.embarrassment))
     return Stream(
         place=place,
@@ -125,14 +143,15 @@ def sum_up(ledger: Ledger, place: str) -> Stream:
         triggers=kinds.count("fire"),
         kept=sum(update.kept for update in ledger.updates),
         rejected=sum(not update.kept for update in ledger.updates),
-        segments=tuple(_segment(ticks, ledger) for ticks in groups),
-        bins=tuple(_bins(groups, len(ledger.ticks))),
+        segments=tuple(_segment(session, ticks, ledger) for session, ticks in parts),
+        bins=tuple(_bins([ticks for _, ticks in parts], len(ledger.ticks))),
         progress=tuple(_progress(ledger.evaluations)),
         inference=_cost(ledger.ticks),
         updating=_cost(ledger.updates),
         decisions=ledger.decisions,
         updates=ledger.updates,
         evaluations=ledger.evaluations,
+        sessions=ledger.sessions,
     )
 
 
@@ -142,7 +161,7 @@ def score(ticks: Iterable[Tick]) -> Score:
     return Score(sum(n for n, _ in pairs), sum(correct for _, correct in pairs))
 
 
-def _segment(ticks: list[Tick], ledger: Ledger) -> Segment:
+def _segment(session: int, ticks: list[Tick], ledger: Ledger) -> Segment:
     start, end = ticks[0].start, ticks[-1].start + ticks[-1].n
     edge = max(1, math.ceil(EDGE_SHARE * len(ticks)))
     # What is decided after a tick carries the number of the frame after it.
@@ -150,6 +169,7 @@ def _segment(ticks: list[Tick], ledger: Ledger) -> Segment:
     updates = [update for update in ledger.updates if start < update.frame <= end]
     return Segment(
         name=ticks[0].segment,
+        session=session,
         start=start,
         frames=end - start,
         accuracy=score(ticks).accuracy,
@@ -163,16 +183,24 @@ def _segment(ticks: list[Tick], ledger: Ledger) -> Segment:
 
 def _bins(groups: list[list[Tick]], n_ticks: int) -> Iterable[Bin]:
     width = max(1, math.ceil(n_ticks / MOST_BINS))
+    windows: dict[str, Window] = {}
     for index, ticks in enumerate(groups):
         for at in range(0, len(ticks), width):
             part = ticks[at : at + width]
-            windows = {
-                name: Window(value, window.exact is not None)
-                for name, window in part[-1].embarrassment.items()
-                if (value := window.standin if window.exact is None else window.exact) is not None
-            }
+            for tick in part:
+                _carry_on(windows, tick)
             frames = sum(tick.n for tick in part)
-            yield Bin(part[0].start, frames, index, score(part), windows)
+            yield Bin(part[0].start, frames, index, score(part), dict(windows))
+
+
+def _carry_on(windows: dict[str, Window], tick: Tick) -> None:
+    """Bring the windows up to a tick: a class that it does not mention keeps its last one."""
+    for name, window in tick.embarrassment.items():
+        value = window.standin if window.exact is None else window.exact
+        if value is None:
+            windows.pop(name, None)
+        else:
+            windows[name] = Window(value, window.exact is not None)
 
 
 def _progress(evaluations: Sequence[Evaluation]) -> Iterable[Progress]:

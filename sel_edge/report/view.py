@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,20 @@ from sel_edge.report.timeline import hidden_rows, timeline
 
 MOST_ROWS = 200
 Row = TypeVar("Row")
+GUARD_RULE = (
+    "An update is kept only if held-out embarrassment falls by at least 0.02 nats and the anchors "
+    "stay within a stated tolerance: since the bundle, over all updates together, their "
+    "embarrassment may rise by 0.2 nats and their accuracy fall by 4 points beyond one standard "
+    "error."
+)
+"""What the runtime's guard is set to (a test holds the two together)."""
+JOULES = {
+    "measured": "Measured joules were read from a counter of the hardware: RAPL counts the whole "
+    "processor package, idle power and other processes included; a GPU's counter the GPU only.",
+    "estimated": "Estimated joules are this process's processor time times the device profile's "
+    "watts above idle.",
+}
+"""What each origin means."""
 _KINDS = {
     "fire": "noticed",
     "wants_labels": "wants labels",
@@ -34,14 +48,18 @@ class Table:
 
     Attributes:
         wide: columns that hold sentences and may wrap, counted from 0.
+        wrap: columns of shorter texts that may wrap too.
         note: a remark below it.
+        is_folded: whether it is shown on demand only.
     """
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     wide: tuple[int, ...] = ()
+    wrap: tuple[int, ...] = ()
     note: str = ""
+    is_folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +77,7 @@ class StreamView:
 
     place: str
     chart: Markup | None
+    notes: str
     hidden_classes: int
     segments: Table
     tables: tuple[Table, ...]
@@ -90,6 +109,7 @@ def view_stream(stream: Stream) -> StreamView:
     return StreamView(
         place=stream.place,
         chart=timeline(stream) if stream.bins else None,
+        notes=stream.notes,
         hidden_classes=hidden_rows(stream),
         segments=_segments(stream),
         tables=tuple(
@@ -98,8 +118,15 @@ def view_stream(stream: Stream) -> StreamView:
                 _evaluations(stream.evaluations),
                 _updates(stream.updates),
                 _costs(stream),
+                _sessions(stream),
                 _decisions(stream.decisions),
-                Table("Begun with", ("Key", "Value"), tuple(stream.meta.items()), wide=(1,)),
+                Table(
+                    "Begun with",
+                    ("Key", "Value"),
+                    tuple(stream.meta.items()),
+                    wide=(1,),
+                    is_folded=True,
+                ),
             )
             if table.rows
         ),
@@ -182,6 +209,21 @@ def _segments(stream: Stream) -> Table:
     return Table("Segments", header, rows, wide=(1,), note=note)
 
 
+def _sessions(stream: Stream) -> Table:
+    rows = tuple(
+        (
+            f"{session.frame:,}",
+            session.started_utc.replace("T", wording.NBSP).removesuffix("Z"),
+            session.note or wording.UNKNOWN,
+            f"{session.meter}, {session.energy_origin}",
+            session.source.replace("+", " + "),  # still a SPEC, and it may break into lines
+        )
+        for session in stream.sessions
+    )
+    header = ("From frame", "Started (UTC)", "Note", "Meter", "Source")
+    return Table("Sessions", header, rows, wide=(4,), wrap=(2, 3))
+
+
 def _evaluations(evaluations: Sequence[Evaluation]) -> Table:
     def cells(one: Evaluation) -> tuple[str, ...]:
         accuracy = one.correct / one.n if one.n else None
@@ -192,7 +234,8 @@ def _evaluations(evaluations: Sequence[Evaluation]) -> Table:
             f"{one.correct:,} of {one.n:,}",
         )
 
-    return _latest("Evaluations", ("Frames", "When", "Accuracy", "Right"), evaluations, cells)
+    empty = Table("Evaluations", ("Frames", "When", "Accuracy", "Right"), ())
+    return _latest(empty, evaluations, cells)
 
 
 def _updates(updates: Sequence[Update]) -> Table:
@@ -200,8 +243,8 @@ def _updates(updates: Sequence[Update]) -> Table:
         return (
             f"{update.frame:,}",
             "✓ kept" if update.kept else "✗ rejected",
-            _names(update.classes),
-            f"{update.labels:,} / {update.held_out:,}",
+            wording.names(update.classes),
+            f"{update.labels:,} + {update.held_out:,}",
             _change(update.held_out_before, update.held_out_after),
             _change(update.anchors_before, update.anchors_after),
             wording.scaled(update.executed_flops, "FLOP"),
@@ -214,16 +257,19 @@ def _updates(updates: Sequence[Update]) -> Table:
         "Frame",
         "Verdict",
         "Classes",
-        "Labels / held out",
-        "Held-out embarrassment",
-        "Anchors' embarrassment",
+        "Labels",
+        "Held out",
+        "Anchors",
         "Executed",
         "Energy",
         "Time",
-        "Change",
+        "Size",
     )
-    note = "Embarrassment in nats, before → after; an update is kept only if the held-out one falls"
-    return _latest("Updates", header, updates, cells, (2,), f"{note} and the anchors are not hurt.")
+    note = (
+        "Labels: trained on + held out. Held out and Anchors: embarrassment in nats, before → "
+        f"after. Size: of the changed rows. {GUARD_RULE}"
+    )
+    return _latest(Table("Updates", header, (), wrap=(2,), note=note), updates, cells)
 
 
 def _costs(stream: Stream) -> Table:
@@ -236,9 +282,17 @@ def _costs(stream: Stream) -> Table:
         )
         for name, cost in (("Inference", stream.inference), ("Learning", stream.updating))
     )
-    note = "Estimated joules follow from processor time and the device's profile, not from a meter."
     header = ("Work", "Executed", "Energy", "Time")
-    return Table("Cost", header, rows if stream.frames else (), note=note)
+    return Table("Cost", header, rows if stream.frames else (), note=_meters(stream))
+
+
+def _meters(stream: Stream) -> str:
+    """What the stream's joules are of."""
+    if stream.sessions:
+        said = (wording.joules_by(one.meter, one.energy_origin) for one in stream.sessions)
+        return " ".join(dict.fromkeys(said))
+    origins = dict.fromkeys((*stream.inference.joules, *stream.updating.joules))
+    return " ".join(JOULES[origin] for origin in origins if origin in JOULES)
 
 
 def _decisions(decisions: Sequence[Decision]) -> Table:
@@ -246,40 +300,30 @@ def _decisions(decisions: Sequence[Decision]) -> Table:
         return (
             f"{decision.frame:,}",
             _KINDS[decision.kind],
-            _names(decision.classes),
+            wording.names(decision.classes),
             decision.reason,
         )
 
     header = ("Frame", "Decision", "Classes", "Why")
-    return _latest("Decisions", header, decisions, cells, wide=(2, 3))
+    return _latest(Table("Decisions", header, (), (2, 3), is_folded=True), decisions, cells)
 
 
-def _latest(
-    title: str,
-    header: tuple[str, ...],
-    items: Sequence[Row],
-    cells: Callable[[Row], tuple[str, ...]],
-    wide: tuple[int, ...] = (),
-    note: str = "",
-) -> Table:
-    """A table of the last MOST_ROWS items, which says so if there are more."""
+def _latest(empty: Table, items: Sequence[Row], cells: Callable[[Row], tuple[str, ...]]) -> Table:
+    """The table with the last MOST_ROWS items as its rows; it says so if there are more."""
+    note = empty.note
     if len(items) > MOST_ROWS:
         note = f"The last {MOST_ROWS:,} of {len(items):,}. {note}".strip()
-    return Table(title, header, tuple(cells(item) for item in items[-MOST_ROWS:]), wide, note)
+    return replace(empty, rows=tuple(cells(item) for item in items[-MOST_ROWS:]), note=note)
 
 
 def _change(before: float, after: float) -> str:
-    return f"{before:.2f} \u2192 {after:.2f}"
-
-
-def _names(classes: Sequence[str]) -> str:
-    return ", ".join(classes)
+    return f"{before:.2f}{wording.NBSP}\u2192{wording.NBSP}{after:.2f}"
 
 
 def _info_rows(info: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """The run.json entries that say what was run and where, as far as it has them."""
-    model, data = info.get("model", {}), info.get("data", {})
-    machine, versions = info.get("machine", {}), info.get("versions", {})
+    parts = (info.get(key) for key in ("model", "data", "machine", "versions"))
+    model, data, machine, versions = (one if isinstance(one, dict) else {} for one in parts)
     entries = {
         "Data": data.get("spec"),
         "Note": data.get("note"),
@@ -290,6 +334,8 @@ def _info_rows(info: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         "Device": info.get("device"),
         "Precision": info.get("precision"),
         "Epochs scale": info.get("epochs_scale"),
+        "Energy": compare.meter_words(info),
+        "Held out per class": data.get("holdout"),
         "Finished": {True: "yes", False: "no"}.get(info.get("finished", False)),
         "Machine": ", ".join(str(machine[key]) for key in ("processor", "cores") if key in machine),
         "Versions": ", ".join(f"{name} {version}" for name, version in versions.items()),

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 UNKNOWN = "\u2013"
 MINUS = "\u2212"
 NBSP = "\u00a0"
 """Keeps a number and its unit on one line."""
 _SI = ("", "k", "M", "G", "T", "P", "E")
+_COUNTED = {
+    "rapl": "the whole processor package, idle power and other processes included",
+    "nvml": "the GPU only, whatever runs on it",
+    "profile": "this process's processor time times the profile's watts above idle",
+}
+"""What the joules of each kind of meter are."""
 _SPACE = re.compile(rf"[^\S{NBSP}]+")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~])")
 
@@ -52,6 +59,12 @@ def scaled(value: float | None, unit: str) -> str:
 def energy(joules: float | None, origin: str | None) -> str:
     """Joules with their origin: "0.4 J estimated"."""
     return UNKNOWN if joules is None else f"{scaled(joules, 'J')} {origin or 'of unknown origin'}"
+
+
+def joules_by(meter: str, origin: str) -> str:
+    """The meter and what it counts: "Joules measured by rapl:package-0: the whole ..."."""
+    counted = _COUNTED.get(meter.partition(":")[0])
+    return f"Joules {origin} by {meter}{f': {counted}' if counted else ''}."
 
 
 def duration(seconds: float | None) -> str:
@@ -105,6 +118,11 @@ def printable(text: str, width: int | None = None) -> str:
     if width is not None and len(clean) > width:
         return clean[: width - 1] + "\u2026"
     return clean
+
+
+def names(classes: Sequence[str]) -> str:
+    """Class names in a row, each `printable`."""
+    return ", ".join(printable(name) for name in classes)
 
 
 def markdown(text: str) -> str:

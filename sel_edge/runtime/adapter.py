@@ -1,19 +1,19 @@
 """Learning: descends the loss in the chosen rows of the classifier, on features already computed.
 
-Only what the chosen rows need is executed: the logits of all other rows are constant and computed
-once, gradients of other rows never. Matrix products are counted as two operations per
-multiplication with addition, elementwise work is not counted (the convention of torch's counter).
+Only what the chosen rows need is executed: the logits of all other rows are constant, computed once
+and summed up in one number per sample; gradients of other rows are never computed. Matrix products
+are counted as two operations per multiplication with addition, elementwise work is not counted (the
+convention of torch's counter).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sel_edge.core.embarrassment import softmax
 from sel_edge.runtime.head import Head
 
 POWER_STEPS = 8
@@ -44,32 +44,19 @@ class AdapterSettings:
     """How to descend.
 
     Attributes:
-        steps: rising numbers of steps after which a candidate is yielded.
+        steps: descending steps, at least 1. A fixed number, since choosing one afterwards by what
+            the guard judges on would make the choice look better than it is; `pull` and `hold`
+            keep many steps from going too far.
         momentum: 0 up to but not including 1.
         hold: >= 0, weight of the squared change of logits on replayed samples.
         pull: >= 0, weight of the squared distance from the rows as they were, relative to the
             largest curvature of the loss.
     """
 
-    steps: tuple[int, ...] = (20, 40, 80, 160)
+    steps: int = 80
     momentum: float = 0.9
     hold: float = 0.1
     pull: float = 0.0005
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A head after some steps.
-
-    Attributes:
-        head: the head.
-        steps: descending steps so far.
-        executed_flops: executed since the previous candidate (the first: since the start).
-    """
-
-    head: Head
-    steps: int
-    executed_flops: int
 
 
 def balanced_weights(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -102,14 +89,14 @@ def adapt(
     training: TrainingSet,
     settings: AdapterSettings,
     new: int = 0,
-) -> Iterator[Candidate]:
-    """Train the rows of `classes`, yielding the head after each number of steps.
+) -> tuple[Head, int]:
+    """Train the rows of `classes`.
 
     Descends, with momentum, the weighted cross-entropy, plus `hold` times half the squared change
     of the trained logits on replayed samples (matching logits as in dark experience replay,
     Buzzega et al. 2020), plus `pull` times half the squared distance from the rows as they were.
     Features are centred, and the step length is one over the largest curvature, so that no
-    learning rate needs tuning to a network.
+    learning rate needs tuning to a network. Computed in float32.
 
     Args:
         head: where to start; it must know `classes`.
@@ -117,35 +104,54 @@ def adapt(
         training: the samples.
         settings: steps, momentum, hold and pull.
         new: how many of the last `classes` are new: their logits are not held.
+
+    Returns:
+        The trained head and the operations executed.
     """
     rows = head.index(classes)
     centre = training.weights @ training.features
     centred = training.features - centre
     curvature, flops = _largest_curvature(centred, training.weights)
-    target = np.eye(len(head.classes), dtype=np.float32)[training.labels][:, rows]
     logits = head.logits(training.features)
-    flops += 2 * training.features.size * len(head.classes)
-
-    held_logits = logits[:, rows].copy()
-    hold = settings.hold * training.replayed[:, None] * (np.arange(len(rows)) < len(rows) - new)
+    held, others = logits[:, rows], _log_sum_exp(np.delete(logits, rows, axis=1))
+    target = (training.labels[:, None] == rows).astype(np.float32)
+    is_old = np.arange(len(rows)) < len(rows) - new
+    hold = np.float32(settings.hold) * training.replayed[:, None] * is_old
     pull = settings.pull * curvature
     rate = 1.0 / (curvature * (1.0 + 2.0 * settings.hold) + pull)
+
     start = np.column_stack([head.weight[rows], head.bias[rows] + head.weight[rows] @ centre])
     inputs = np.column_stack([centred, np.ones(len(centred), dtype=np.float32)])
     weight, speed = start.copy(), np.zeros_like(start)
+    for _ in range(settings.steps):
+        trained = inputs @ weight.T
+        error = _softmax_beside(trained, others) - target + hold * (trained - held)
+        slope = (error * training.weights[:, None]).T @ inputs
+        speed = settings.momentum * speed - rate * (slope + pull * (weight - start))
+        weight = weight + speed
+    flops += 2 * training.features.size * len(head.classes)
+    flops += settings.steps * 4 * inputs.size * len(rows)  # the logits, then their gradient
+    return _with_rows(head, rows, weight, centre), flops
 
-    done = 0
-    for until in settings.steps:
-        for _ in range(done, until):
-            trained = inputs @ weight.T
-            logits[:, rows] = trained
-            error = softmax(logits)[:, rows] - target + hold * (trained - held_logits)
-            slope = (error * training.weights[:, None]).astype(np.float32).T @ inputs
-            speed = settings.momentum * speed - rate * (slope + pull * (weight - start))
-            weight = weight + speed
-        flops += (until - done) * 4 * inputs.size * len(rows)  # the logits, then their gradient
-        yield Candidate(_with_rows(head, rows, weight, centre), until, flops)
-        done, flops = until, 0
+
+def _log_sum_exp(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """float32 [N] of float32 [N, K]; minus infinity where K is 0."""
+    if not logits.shape[1]:
+        return np.full(len(logits), -np.inf, dtype=np.float32)
+    largest = logits.max(axis=1)
+    sums: NDArray[np.float32] = largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1))
+    return sums
+
+
+def _softmax_beside(
+    logits: NDArray[np.float32], others: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Probabilities float32 [N, R] of R classes beside others whose log-sum-exp is float32 [N]."""
+    largest = np.maximum(logits.max(axis=1), others)[:, None]
+    parts = np.exp(logits - largest)
+    total = parts.sum(axis=1, keepdims=True) + np.exp(others[:, None] - largest)
+    probabilities: NDArray[np.float32] = parts / total
+    return probabilities
 
 
 def _with_rows(

@@ -16,14 +16,22 @@ class RuntimeConfig:
     Attributes:
         window_labels: labels per class in the reported window of exact embarrassment.
         window_frames: unlabelled frames per class in the reported window of the stand-in.
+        window_age_frames: age at which a value leaves its window, so that an exact embarrassment
+            of long ago does not hide the stand-in of now.
         slack: standard deviations that every sample may lie above normal before it counts.
         on: accumulated standard deviations at which the trigger fires.
-        off: score under which a subject that fired is armed again.
+        off: score under which evidence counts as weak: no signal, and no suspicion of one class
+            when another fires. A kept update leaves half of it.
         patience_ticks: ticks in a row that a score must stay above `on`.
         cool_down_frames: frames after an update during which none is started.
+        unknown_classes: names of classes never learned that are followed at once; one more, and
+            the one unheard of for longest is forgotten with its labels.
         min_labels: labels that an unlabelled alarm needs beside it, lest it ask for more.
         new_class_labels: labels of an unknown name that make it a class.
-        held_out_every: one of so many labels of a class is kept for the guard, never trained on.
+        held_out_every: one of so many labels of a class is kept for the guard in the long run,
+            never trained on.
+        held_out_block_frames: frames whose labels of one class are held out together or not at
+            all; long enough that frames this far apart are no near duplicates.
         memory_samples: labelled features kept for training, and as many again at most held out.
         adapter: how an update descends.
         tolerance: what all updates together may cost on the guard's anchors.
@@ -31,6 +39,7 @@ class RuntimeConfig:
 
     window_labels: int = 40
     window_frames: int = 200
+    window_age_frames: int = 500
     slack: float = 0.35
     on: float = 20.0
     off: float = 5.0
@@ -38,24 +47,26 @@ class RuntimeConfig:
     cool_down_frames: int = 50
     min_labels: int = 8
     new_class_labels: int = 5
+    unknown_classes: int = 64
     held_out_every: int = 4
+    held_out_block_frames: int = 16
     memory_samples: int = 1024
     adapter: AdapterSettings = field(default_factory=AdapterSettings)
     tolerance: Tolerance = field(default_factory=Tolerance)
 
     def __post_init__(self) -> None:
         counts = (
-            *(self.window_labels, self.window_frames, self.patience_ticks, self.min_labels),
-            *(self.new_class_labels, self.memory_samples, *self.adapter.steps),
+            *(self.window_labels, self.window_frames, self.window_age_frames),
+            *(self.patience_ticks, self.min_labels, self.new_class_labels, self.unknown_classes),
+            *(self.held_out_block_frames, self.memory_samples, self.adapter.steps),
         )
-        steps, adapter, tolerance = self.adapter.steps, self.adapter, self.tolerance
+        adapter, tolerance = self.adapter, self.tolerance
         rules = {
             "0 <= off < on": 0 <= self.off < self.on,
             "slack >= 0": self.slack >= 0,
             "held_out_every >= 2": self.held_out_every >= 2,
             "cool_down_frames >= 0": self.cool_down_frames >= 0,
             "counts are at least 1": min(counts) >= 1,
-            "adapter.steps rise": len(steps) > 0 and list(steps) == sorted(set(steps)),
             "0 <= adapter.momentum < 1": 0 <= adapter.momentum < 1,
             "adapter.hold and adapter.pull >= 0": min(adapter.hold, adapter.pull) >= 0,
             "tolerances >= 0": min(tolerance.embarrassment, tolerance.accuracy) >= 0,

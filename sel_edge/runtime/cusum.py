@@ -24,16 +24,18 @@ class Cusum:
         score: accumulated standard deviations, 0..limit.
         onset: frame of the first sample since the score was last zero.
         samples: how many came since the onset.
+        measured: how many of them `level` is the mean of: those since the last restart.
     """
 
     def __init__(self, normal: Normal, slack: float, limit: float) -> None:
         self.normal, self._slack, self._limit = normal, slack, limit
-        self.score, self.onset, self.samples, self._sum = 0.0, 0, 0, 0.0
+        self.score, self.onset, self.samples = 0.0, 0, 0
+        self.measured, self._sum = 0, 0.0
 
     @property
     def level(self) -> float:
-        """Mean of the values since the onset; the normal level without any."""
-        return self._sum / self.samples if self.samples else self.normal.level
+        """Mean of the values since the onset or restart; the normal level without any."""
+        return self._sum / self.measured if self.measured else self.normal.level
 
     def add(self, value: float, frame: int, normal: Normal | None = None) -> None:
         """Take in one sample.
@@ -44,16 +46,18 @@ class Cusum:
             normal: what is normal for this very sample, where that differs from sample to sample.
         """
         if self.score == 0.0:
-            self.onset, self.samples, self._sum = frame, 0, 0.0
+            self.onset, self.samples, self.measured, self._sum = frame, 0, 0, 0.0
         surprise = min((normal or self.normal).surprise(value), SURPRISE_LIMIT)
         self.score = min(max(self.score + surprise - self._slack, 0.0), self._limit)
         self.samples += 1
+        self.measured += 1
         self._sum += value
 
-    def restart(self, score: float) -> None:
-        """Measure anew after a change of the network.
+    def restart(self, normal: Normal, score: float) -> None:
+        """Measure anew, by another level.
 
         The onset stays, and at most `score` of the evidence: the situation that began there counts
-        as over only once further samples have brought the score back to zero.
+        as over only once the score is zero.
         """
-        self.score, self.samples, self._sum = min(self.score, score), 0, 0.0
+        self.normal = normal
+        self.score, self.measured, self._sum = min(self.score, score), 0, 0.0

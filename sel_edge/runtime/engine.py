@@ -44,7 +44,7 @@ class Engine:
         """Penultimate features float32 [n, F] of images uint8 [n, H, W, C].
 
         Raises:
-            DataError: the images have another shape or dtype than the bundle was made for.
+            DataError, BundleError: as from `infer`.
         """
         return self.infer(images)[0]
 
@@ -56,6 +56,7 @@ class Engine:
 
         Raises:
             DataError: the images have another shape or dtype than the bundle was made for.
+            BundleError: the network answers with numbers that are not finite.
         """
         self._check(images)
         features = np.empty((len(images), self._features), dtype=np.float32)
@@ -65,6 +66,12 @@ class Engine:
             pixels = images[part] * self._scale + self._offset
             inputs = {"image": np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))}
             features[part], logits[part] = self._session.run(["features", "logits"], inputs)
+        if not (np.isfinite(features).all() and np.isfinite(logits).all()):
+            raise BundleError(
+                "The network of the bundle answers with numbers that are not finite.",
+                "Finite features and logits are expected for every image.",
+                "Pretrain again; the training that made this bundle has diverged.",
+            )
         return features, logits
 
     def _check(self, images: NDArray[np.uint8]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,8 +39,12 @@ class Head:
 
     def index(self, names: Sequence[str]) -> NDArray[np.int64]:
         """Label numbers int64 [N] of class names that this head knows."""
-        position = {name: number for number, name in enumerate(self.classes)}
-        return np.array([position[name] for name in names], dtype=np.int64)
+        return np.array([self.positions[name] for name in names], dtype=np.int64)
+
+    @cached_property
+    def positions(self) -> Mapping[str, int]:
+        """Class name -> label number."""
+        return {name: number for number, name in enumerate(self.classes)}
 
     def with_new_classes(
         self, names: Sequence[str], samples: Sequence[Features], background: Features

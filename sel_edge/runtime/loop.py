@@ -11,13 +11,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sel_edge.bundle.bundle import Bundle
-from sel_edge.core.ledger import Decision, DecisionKind, Evaluation, LedgerWriter, Tick, Update
+from sel_edge.core.ledger import (
+    Decision,
+    DecisionKind,
+    Evaluation,
+    LedgerWriter,
+    Levels,
+    Tick,
+    Update,
+)
 from sel_edge.core.measurement import Energy, Meter
 from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.engine import Engine
 from sel_edge.runtime.guard import Anchors
 from sel_edge.runtime.head import Head, HeadStore
 from sel_edge.runtime.learner import Learner, Plan
+from sel_edge.runtime.normal import NormalLevels
 
 if TYPE_CHECKING:
     from sel_edge.data.stream import FrameBatch
@@ -45,7 +54,11 @@ class Runtime:
     """A deployed network that goes on learning.
 
     A runtime that is opened on the ledger of an earlier one goes on with the head which that one
-    kept last. Labels that were seen before are not remembered across a restart.
+    kept last, and with what was normal for it. Everything else is in memory only, and a restart
+    forgets it: the remembered labels (both those for training and those held out), the windows and
+    the evidence in them, counts of labels of unknown classes, what was attempted, and a cool-down.
+    So a change under way at the restart is noticed anew, from labels that come after it; and until
+    labels of a class that was learned on the device have come again, no anchors of it guard it.
 
     Args:
         bundle: the network.
@@ -74,16 +87,21 @@ class Runtime:
         self._store = HeadStore(ledger.path.parent / HEADS_DIRECTORY)
         base = Head(*bundle.head(), manifest.classes)
         stored = ledger.current_head()
+        head = base if stored is None else self._store.load(stored)
+        levels = ledger.current_levels(head.hash)
+        self._recorded = None if levels is None else NormalLevels.recorded(levels)
         anchors = bundle.anchors()
         self._learner = Learner(
-            head=base if stored is None else self._store.load(stored),
+            head=head,
             base=base,
             anchors=Anchors(anchors.features, anchors.labels),
             anchors_held_out=manifest.anchors_held_out,
             standin=manifest.standin,
             config=config or RuntimeConfig(),
+            normal=self._recorded,
         )
         self._frames = ledger.frames()
+        self._commit = (0.0, 0.0)
 
     @property
     def head(self) -> Head:
@@ -108,23 +126,26 @@ class Runtime:
         if (reason := self._learner.wants_labels(self._frames)) is not None:
             decisions.append(Decision(self._frames, "wants_labels", reason, ()))
         plan = self._learner.plan(self._frames)
-        energy, seconds = stopwatch.lap()
+        joules, seconds = (
+            spent + before for spent, before in zip(stopwatch.lap(), self._commit, strict=True)
+        )
         tick = Tick(
             start=start,
             n=n,
             segment=batch.segment,
             scores=_scores(predictions, batch.truths),
-            embarrassment=self._learner.embarrassment(),
+            embarrassment=self._learner.embarrassment(self._frames),
             executed_flops=n * self._engine.forward_flops,
-            energy=energy,
+            energy=self._energy(joules),
             seconds=seconds,
         )
         updates = []
         if plan is not None:
-            update, outcome = self._learn(plan)
+            update, outcome = self._learn(plan, stopwatch)
             updates.append(update)
             decisions += [Decision(self._frames, "fire", plan.reason, plan.classes), outcome]
-        self._ledger.record(tick, decisions, updates)
+        self._ledger.record(tick, decisions, updates, self._new_levels())
+        self._commit = stopwatch.lap()  # known only now: the next tick's record tells it
         return TickReport(predictions, tick, tuple(decisions), tuple(updates))
 
     def evaluate(self, name: str, subset: str, batches: Iterable[FrameBatch]) -> Evaluation:
@@ -146,13 +167,23 @@ class Runtime:
         self._ledger.record_evaluation(evaluation)
         return evaluation
 
-    def _learn(self, plan: Plan) -> tuple[Update, Decision]:
-        stopwatch = _Stopwatch(self._meter)
+    def _energy(self, joules: float) -> Energy:
+        return Energy(joules, self._meter.origin)
+
+    def _new_levels(self) -> Levels | None:
+        """What is normal, if that has changed since it was last recorded."""
+        normal = self._learner.normal
+        if normal is None or normal is self._recorded:
+            return None
+        self._recorded = normal
+        return normal.record(self._frames, self.head.hash)
+
+    def _learn(self, plan: Plan, stopwatch: _Stopwatch) -> tuple[Update, Decision]:
         attempt = self._learner.learn(plan)
         if attempt.kept:
             # Durable before the ledger names it: a power cut in between leaves the old head in use.
             self._store.save(attempt.after)
-        energy, seconds = stopwatch.lap()
+        joules, seconds = stopwatch.lap()
         verdict = attempt.verdict
         update = Update(
             frame=self._frames,
@@ -165,27 +196,28 @@ class Runtime:
             anchors_before=verdict.anchors_before,
             anchors_after=verdict.anchors_after,
             executed_flops=attempt.executed_flops,
-            energy=energy,
+            energy=self._energy(joules),
             seconds=seconds,
             head_before=attempt.before.hash,
             head_after=attempt.after.hash,
             delta_bytes=_changed_bytes(attempt.before, attempt.after),
         )
-        reason = f"{verdict.reason}; {attempt.steps} steps on {attempt.labels} labels"
+        reason = f"{verdict.reason}; trained on {attempt.labels} labels"
         kind: DecisionKind = "keep" if attempt.kept else "reject"
         return update, Decision(self._frames, kind, reason, plan.classes)
 
 
 class _Stopwatch:
-    """Joules and seconds between two moments."""
+    """Joules and seconds since it was last read."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
-        self._start_j, self._start_s = meter.read_j(), time.perf_counter()
+        self._j, self._s = meter.read_j(), time.perf_counter()
 
-    def lap(self) -> tuple[Energy, float]:
-        joules = self._meter.read_j() - self._start_j
-        return Energy(joules, self._meter.origin), time.perf_counter() - self._start_s
+    def lap(self) -> tuple[float, float]:
+        last_j, last_s = self._j, self._s
+        self._j, self._s = self._meter.read_j(), time.perf_counter()
+        return self._j - last_j, self._s - last_s
 
 
 def _scores(predictions: Iterable[str], truths: Iterable[str | None]) -> dict[str, tuple[int, int]]:

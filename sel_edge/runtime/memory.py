@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sel_edge.runtime.evidence import MIN_HELD_OUT
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,14 @@ class Samples:
         """Those that came at `frame` or later."""
         return self._where(self.frames >= frame)
 
-    def before(self, frame: int) -> Samples:
-        """Those that came before `frame`."""
-        return self._where(self.frames < frame)
+    def newest(self, count: int) -> Samples:
+        """The last `count` of each class; those of a class stand in the order they came in."""
+        left = {name: self.names.count(name) - count for name in set(self.names)}
+        chosen = np.zeros(len(self), dtype=np.bool_)
+        for position, name in enumerate(self.names):
+            chosen[position] = left[name] <= 0
+            left[name] -= 1
+        return self._where(chosen)
 
     def _where(self, mask: NDArray[np.bool_]) -> Samples:
         names = tuple(name for name, keep in zip(self.names, mask, strict=True) if keep)
@@ -46,7 +52,15 @@ class Samples:
 
 
 class LabelMemory:
-    """Keeps every n-th label of a class for the guard and the others for training.
+    """Keeps some labels of every class for the guard and the others for training.
+
+    Neighbouring frames of a camera are near duplicates, and one in training would make the other
+    look proved. So labels are divided by time: the stream is cut into blocks of frames, and all
+    labels of a class in one block go the same way. The assumption is that frames a block apart are
+    different enough; only those at the border of two blocks may have a twin on the other side.
+    A class's first block is for training; a later one is held out whenever less than one of
+    `held_out_every` labels is. Of a class that has yet to be learned, half of the labels are held
+    out until they are enough for a proof: it has no other labels to be proved by.
 
     When a part is full, the class with the most samples in it gives up its oldest, so that rare
     classes are kept longest (greedy balancing as in GDumb, Prabhu, Torr and Dokania 2020).
@@ -54,26 +68,45 @@ class LabelMemory:
     Args:
         features: length F of a feature vector.
         capacity: samples kept for training, and as many at most held out.
-        held_out_every: one of so many labels of each class is held out.
+        held_out_every: one of so many labels of each class is held out in the long run.
+        block_frames: length of a block.
     """
 
-    def __init__(self, features: int, capacity: int, held_out_every: int) -> None:
-        self._features, self._every = features, held_out_every
-        self._seen: Counter[str] = Counter()
+    def __init__(
+        self, features: int, capacity: int, held_out_every: int, block_frames: int
+    ) -> None:
+        self._features = features
+        self._every, self._block_frames = held_out_every, block_frames
+        self._shares: dict[str, _Share] = {}
         self._training = _Store(capacity)
         self._held_out = _Store(capacity)
 
-    def add(self, name: str, feature: NDArray[np.float32], frame: int) -> None:
-        """Remember one labelled frame; feature is float32 [F]."""
-        # Classes start at different phases, lest the first labels of a stream all be trained on.
-        phase = zlib.crc32(name.encode()) % self._every
-        held_out = (self._seen[name] + phase) % self._every == 0
-        self._seen[name] += 1
-        (self._held_out if held_out else self._training).add(name, feature, frame)
+    def add(
+        self, name: str, feature: NDArray[np.float32], frame: int, is_new: bool = False
+    ) -> None:
+        """Remember one labelled frame.
 
-    def count(self, name: str) -> int:
-        """Labels of this class ever added."""
-        return self._seen[name]
+        Args:
+            name: its class.
+            feature: float32 [F].
+            frame: when it came; never falls.
+            is_new: whether the class has yet to be learned.
+        """
+        share = self._shares.setdefault(name, _Share())
+        if (block := frame // self._block_frames) != share.block:
+            wanted = share.labels / self._every
+            if is_new:
+                wanted = max(wanted, min(share.labels / 2, MIN_HELD_OUT))
+            share.block, share.hold_out = block, share.held_out < wanted
+        share.labels += 1
+        share.held_out += share.hold_out
+        (self._held_out if share.hold_out else self._training).add(name, feature, frame)
+
+    def forget(self, name: str) -> None:
+        """Drop all labels of a class."""
+        self._shares.pop(name, None)
+        self._training.forget(name)
+        self._held_out.forget(name)
 
     def training(self, names: Collection[str]) -> Samples:
         """What may be trained on, of these classes."""
@@ -82,6 +115,16 @@ class LabelMemory:
     def held_out(self, names: Collection[str]) -> Samples:
         """What the guard judges by, of these classes; never in `training`."""
         return self._held_out.samples(names, self._features)
+
+
+@dataclass
+class _Share:
+    """How the labels of a class were divided so far."""
+
+    block: int = -1
+    hold_out: bool = False
+    labels: int = 0
+    held_out: int = 0
 
 
 class _Store:
@@ -98,6 +141,9 @@ class _Store:
             self._size -= 1
             if not self._by_class[fullest]:
                 del self._by_class[fullest]
+
+    def forget(self, name: str) -> None:
+        self._size -= len(self._by_class.pop(name, ()))
 
     def samples(self, names: Collection[str], features: int) -> Samples:
         chosen = [

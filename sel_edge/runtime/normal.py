@@ -1,14 +1,15 @@
-"""What is normal for this network: the embarrassment it has on the anchors of its bundle."""
+"""What is normal for a network: the embarrassment it has where nothing has changed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.core.embarrassment import TEMPERATURE, cross_entropy
+from sel_edge.core.ledger import Levels
 from sel_edge.core.standin import StandIn
 
 MINIMUM_SPREAD = 0.25
@@ -54,6 +55,26 @@ class NormalLevels:
         """The exact level of a class; that of all classes for one without anchors."""
         return self.classes.get(name, self.together)
 
+    def or_higher(self, other: NormalLevels) -> NormalLevels:
+        """For every class, and for all together, the higher of two levels."""
+        of_class = dict(self.classes)
+        for name, normal in other.classes.items():
+            of_class[name] = _higher(of_class.get(name, normal), normal)
+        return NormalLevels(
+            of_class, _higher(self.together, other.together), _higher(self.standin, other.standin)
+        )
+
+    def record(self, frame: int, head: str) -> Levels:
+        """These levels as the ledger keeps them."""
+        classes = {name: astuple(normal) for name, normal in self.classes.items()}
+        return Levels(frame, head, classes, astuple(self.together), astuple(self.standin))
+
+    @classmethod
+    def recorded(cls, levels: Levels) -> NormalLevels:
+        """The inverse of `record`."""
+        of_class = {name: Normal(*level) for name, level in levels.classes.items()}
+        return cls(of_class, Normal(*levels.together), Normal(*levels.standin))
+
 
 def normal_levels(
     logits: NDArray[np.floating],
@@ -61,7 +82,7 @@ def normal_levels(
     classes: Sequence[str],
     standin: StandIn,
 ) -> NormalLevels:
-    """Measure the normal levels on labelled anchors.
+    """Measure the normal levels on labelled samples that the network was not trained on.
 
     Args:
         logits: float [A, K], A >= 1.
@@ -105,6 +126,10 @@ def _levels(
         for name in dict.fromkeys(names)
     }
     return NormalLevels(of_class, together, _normal(estimates))
+
+
+def _higher(one: Normal, other: Normal) -> Normal:
+    return max(one, other, key=lambda normal: normal.level)
 
 
 def _normal(values: NDArray[np.float64]) -> Normal:

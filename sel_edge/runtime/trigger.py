@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+FORGET_FRAMES = 10_000
+"""Frames after which an attempt no longer counts, if its subject was not heard of again."""
 
 
 @dataclass(frozen=True)
@@ -13,8 +16,8 @@ class Signal:
     Attributes:
         subject: what it is about; one state of the trigger per subject.
         score: strength of the evidence, >= 0.
-        samples: how many samples it rests on.
-        onset: frame since which it has been so.
+        samples: how many samples came since the onset.
+        onset: frame since which it has been so; another onset is another situation.
         classes: the classes to learn if it fires.
         reason: what a person should read.
     """
@@ -29,51 +32,82 @@ class Signal:
 
 @dataclass
 class _State:
+    """What is known of a subject.
+
+    Attributes:
+        onset: the situation it is about.
+        above: ticks in a row that the score was high enough.
+        needed: samples that the next attempt in this situation takes.
+        attempted: frame of the last attempt.
+    """
+
+    onset: int
     above: int = 0
-    fired_at_samples: int | None = None
+    needed: int = 0
+    attempted: int = 0
 
 
 class Trigger:
     """Turns signals into firings.
 
-    A subject fires when its score has been at least `on` for `patience_ticks` ticks in a row. It
-    then stays silent until the score falls under `off`, or until twice as many samples speak for
-    it as when it fired: what could not be helped is tried again, but ever more rarely.
+    A subject fires when its score has been at least `on` for `patience_ticks` ticks in a row. In
+    the same situation it fires again only on twice as many samples as the last time, whether the
+    network was changed or not: what cannot be helped is tried ever more rarely. A situation is over
+    once the evidence has fallen to zero, which gives the next one another onset.
 
     Args:
         on: score at which a subject fires.
-        off: score under which it is armed again; less than `on`.
         patience_ticks: ticks in a row that the score must stay at `on` or above.
         cool_down_frames: frames after a firing in which nothing else fires.
     """
 
-    def __init__(self, on: float, off: float, patience_ticks: int, cool_down_frames: int) -> None:
-        self._on, self._off = on, off
+    def __init__(self, on: float, patience_ticks: int, cool_down_frames: int) -> None:
+        self._on = on
         self._patience_ticks, self._cool_down_frames = patience_ticks, cool_down_frames
         self._states: dict[str, _State] = {}
         self._silent_until = 0
 
-    def fire(self, frame: int, signals: Sequence[Signal]) -> list[Signal]:
+    def fire(
+        self,
+        frame: int,
+        signals: Sequence[Signal],
+        may_fire: Callable[[Signal], bool] = lambda _: True,
+    ) -> list[Signal]:
         """The signals that fire at this tick; empty for none.
+
+        Whatever is learned along with what fires counts as attempted too.
 
         Args:
             frame: frames seen so far.
-            signals: every subject that has a score now; one left out counts as zero.
+            signals: every subject that has evidence now; patience with one left out begins anew.
+            may_fire: asked of those that would fire; whoever may not stays ready.
         """
-        for subject in self._states.keys() - {signal.subject for signal in signals}:
-            del self._states[subject]
+        self._rest(frame, {signal.subject for signal in signals})
         ready = [signal for signal in signals if self._is_ready(signal)]
-        if frame < self._silent_until or not ready:
+        if frame < self._silent_until:
+            return []
+        ready = [signal for signal in ready if may_fire(signal)]
+        if not ready:
             return []
         self._silent_until = frame + self._cool_down_frames
-        for signal in ready:
-            self._states[signal.subject].fired_at_samples = signal.samples
+        learned = {name for signal in ready for name in signal.classes}
+        for signal in signals:
+            if signal in ready or learned.issuperset(signal.classes):
+                state = self._states[signal.subject]
+                state.needed = 2 * max(signal.samples, state.needed)
+                state.attempted = frame
         return ready
 
+    def _rest(self, frame: int, present: set[str]) -> None:
+        for subject in self._states.keys() - present:
+            state = self._states[subject]
+            state.above = 0
+            if state.needed == 0 or frame - state.attempted > FORGET_FRAMES:
+                del self._states[subject]
+
     def _is_ready(self, signal: Signal) -> bool:
-        state = self._states.setdefault(signal.subject, _State())
+        state = self._states.get(signal.subject)
+        if state is None or state.onset != signal.onset:
+            state = self._states[signal.subject] = _State(signal.onset)
         state.above = state.above + 1 if signal.score >= self._on else 0
-        fired = state.fired_at_samples
-        if fired is not None and (signal.score < self._off or signal.samples >= 2 * fired):
-            state.fired_at_samples = fired = None
-        return fired is None and state.above >= self._patience_ticks
+        return state.above >= self._patience_ticks and signal.samples >= state.needed

@@ -2,6 +2,8 @@
 
 import io
 import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -171,10 +173,67 @@ def test_the_demo_replaces_nothing_but_a_demo(call, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     result = call("demo", "--out", tmp_path, "--replace")
     assert result.code == 5
-    result.says("not empty")
+    result.says("not an empty directory")
     assert (tmp_path / "letter.txt").read_text() == "dear"
 
 
 def test_exit_codes_are_distinct():
     codes = [code for code, _ in exit_codes()]
     assert len(set(codes)) == len(codes)
+
+
+def test_an_earlier_demo_survives_a_demo_that_cannot_begin(call, tmp_path):
+    (tmp_path / ".sel-edge-demo").touch()
+    (tmp_path / "summary.json").write_text("{}")
+    result = call("demo", "--data", tmp_path / "typo", "--out", tmp_path, "--replace")
+    assert result.code == 3
+    assert (tmp_path / "summary.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("place", ["file/run", "file", "x" * 300])
+def test_a_place_that_cannot_be_written(call, tmp_path, place):
+    (tmp_path / "file").write_text("dear")
+    result = call("pretrain", "--data", DATA, "--out", tmp_path / place, *QUICK)
+    assert result.code in (5, 8)
+    result.says("another")
+    assert (tmp_path / "file").read_text() == "dear"
+
+
+def test_a_bundle_that_is_not_there_leaves_no_state_behind(call, tmp_path):
+    result = call("run", tmp_path / "typo", "--source", DATA)
+    assert result.code == 4
+    result.says("typo")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_may_be_the_working_directory(call, workshop, tmp_path, monkeypatch):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(workshop / "bundle", bundle)
+    monkeypatch.chdir(bundle)
+    assert call("run", ".", "--source", f"{DATA}&n=16").code == 0
+    assert (tmp_path / "bundle.state" / "ledger.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--device", "meta"],
+        ["--device", "toaster"],
+        ["--holdout", "1"],
+        ["--init", "imagenet"],
+        ["--set", "batch_size = 1e400"],
+    ],
+)
+def test_options_that_cannot_be_met(call, tmp_path, options):
+    arguments = ["--data", DATA, "--out", tmp_path / "run", *QUICK, *options]
+    result = call("pretrain", *arguments)
+    assert result.code == 6
+    result.says("Error (configuration)")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_reader_that_has_gone_is_no_defect():
+    program = f"{sys.executable} -c 'from sel_edge.cli.main import main; main()' doctor"
+    script = f"set -o pipefail; {program} | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "0" and done.stderr == ""

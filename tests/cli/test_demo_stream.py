@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sel_edge.cli.demo_stream import plan_stream
+from sel_edge.cli.demo_stream import SHIFT, plan_stream
+from sel_edge.cli.export import CALIBRATION
 from sel_edge.core.errors import DataError
 from sel_edge.data.sources import load_splits
 from sel_edge.data.stream import open_stream
@@ -48,9 +49,13 @@ def test_the_last_two_classes_come_last(plan):
     assert set(first) == set("01234567")
     assert {truth for batch in batches[-3:] for truth in batch.truths} == {"8", "9"}
     given = np.mean([label is not None for batch in batches for label in batch.labels])
-    assert 0.1 < given < 0.25
+    assert 0.19 < given < 0.21
+
+
+def test_the_shift_is_none_that_the_stand_in_was_calibrated_on():
+    assert SHIFT[0] not in {kind for kind, _ in CALIBRATION}
 
 
 def test_too_little_data_is_refused():
-    with pytest.raises(DataError, match="4"):
+    with pytest.raises(DataError, match="four classes"):
         plan_stream(DATA, load_splits("digits?classes=0,1,2"))

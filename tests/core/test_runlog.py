@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sel_edge.core.errors import RunDirectoryError
 from sel_edge.core.runlog import (
+    NEEDED,
     Samples,
     history_columns,
     read_history,
@@ -55,7 +56,7 @@ def test_samples_survive_a_round_trip(tmp_path):
         read_samples(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 99}', "\x00"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 1}', '{"schema": 99}', "\x00"])
 def test_a_damaged_or_foreign_run_is_refused(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(RunDirectoryError, match=tmp_path.name):
@@ -63,6 +64,8 @@ def test_a_damaged_or_foreign_run_is_refused(tmp_path, text):
 
 
 def test_a_run_of_this_schema_is_read(tmp_path):
-    write_info(tmp_path, {"schema": 1, "data": {"classes": ["a", "b"]}})
+    write_info(
+        tmp_path, {"schema": 1} | {key: {} for key in NEEDED} | {"data": {"classes": ["a", "b"]}}
+    )
     run = read_run(tmp_path)
     assert run.classes == ("a", "b") and run.history == []

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sel_edge.data import sources
 from sel_edge.data.cache import cache_directory
@@ -71,6 +73,56 @@ def test_a_damaged_cache_is_rebuilt(
     assert len(decodings) == 2
     load_splits(str(path))
     assert len(decodings) == 2, "the rebuilt cache is good"
+
+
+@settings(
+    deadline=None,
+    max_examples=300,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_no_damage_to_a_cache_is_ever_seen(
+    data: st.DataObject, tmp_path: Path, pack: Pack, image_files: dict[str, bytes]
+) -> None:
+    path = str(pack(tmp_path / "a.zip", image_files))
+    expected = load_splits(path)
+    (cache,) = cache_directory().iterdir()
+    content = bytearray(cache.read_bytes())
+    # The places where each part of a zip says what it is and how long it is.
+    marks = [at for sign in (b"PK", b"\x93NUMPY") for at in places_of(sign, content)]
+    start = data.draw(st.sampled_from(marks) | st.integers(0, len(content) - 1))
+    start = min(start + data.draw(st.integers(0, 128)), len(content) - 1)
+    flips = data.draw(st.binary(min_size=1, max_size=8))
+    for at, flip in enumerate(flips[: len(content) - start], start):
+        content[at] ^= flip
+    cache.write_bytes(content)
+    splits = load_splits(path)
+    assert splits.train.classes == expected.train.classes
+    assert (splits.note, splits.sha256) == (expected.note, expected.sha256)
+    for mine, theirs in ((splits.train, expected.train), (splits.test, expected.test)):
+        assert np.array_equal(mine.images, theirs.images)
+        assert np.array_equal(mine.labels, theirs.labels)
+    cache.unlink()
+
+
+def places_of(sign: bytes, content: bytes) -> list[int]:
+    return [at for at in range(len(content)) if content.startswith(sign, at)]
+
+
+def test_a_member_marked_as_encrypted_or_oddly_packed_is_damage(
+    tmp_path: Path, pack: Pack, image_files: dict[str, bytes], decodings: list[object]
+) -> None:
+    path = str(pack(tmp_path / "a.zip", image_files))
+    load_splits(path)
+    (cache,) = cache_directory().iterdir()
+    good = cache.read_bytes()
+    central = good.index(b"PK\x01\x02")
+    for count, (offset, value) in enumerate([(8, 1), (10, 99)], start=2):
+        bad = bytearray(good)
+        bad[central + offset] = value
+        cache.write_bytes(bad)
+        load_splits(path)
+        assert len(decodings) == count
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sel_edge.core.errors import DataError
 from sel_edge.data import limits
+from sel_edge.data.imagefolder import _reorder, load_image_folder
 from sel_edge.data.sources import load_splits
+from sel_edge.data.spec import DataSpec
 
 Pack = Callable[[Path, dict[str, bytes]], Path]
 Encode = Callable[..., bytes]
@@ -222,6 +227,70 @@ def test_more_images_than_memory(
     }
     monkeypatch.setattr(limits, "decoded_bytes_limit", lambda: 64 * 8 * 8 * 3 - 1)
     assert "MiB" in refusal(pack(tmp_path / "set", files))
+
+
+def test_images_that_just_fit_the_limit_are_taken_and_one_more_is_not(
+    tmp_path: Path,
+    pack: Pack,
+    encode: Encode,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pixels = np.zeros((64, 64, 3), dtype=np.uint8)
+    image = encode(pixels)
+    files = {
+        f"{split}/{name}/{number}.png": image
+        for split in ("train", "test")
+        for name in ("a", "b")
+        for number in range(25)
+    }
+    path = pack(tmp_path / "set", files)
+    limit = len(files) * pixels.nbytes
+    monkeypatch.setattr(limits, "decoded_bytes_limit", lambda: limit)
+    assert len(load_splits(str(path)).train) == 50
+    (path / "train" / "a" / "one-more.png").write_bytes(image)
+    assert "MiB" in refusal(path)
+
+
+def test_decoding_holds_each_image_once(
+    tmp_path: Path, pack: Pack, encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    shape = (128, 128, 3)
+    files = {
+        f"{split}/{name}/{number}.png": encode(rng.integers(0, 256, shape).astype(np.uint8))
+        for number in range(40)
+        for name in ("b", "a")
+        for split in ("train", "test")
+    }
+    path = pack(tmp_path / "set.tar", files)
+    n_bytes = len(files) * 128 * 128 * 3
+    monkeypatch.setattr(limits, "decoded_bytes_limit", lambda: n_bytes)
+    load_image_folder(path, DataSpec("path", str(path)), "")  # imports of Pillow's plug-ins
+    tracemalloc.start()
+    splits = load_image_folder(path, DataSpec("path", str(path)), "")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert splits.train.images.nbytes + splits.test.images.nbytes == n_bytes
+    assert peak < 1.4 * n_bytes
+
+
+def test_a_large_first_image_takes_no_room_for_others(
+    tmp_path: Path, pack: Pack, encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = encode(np.zeros((100, 100, 3), dtype=np.uint8))
+    files = {f"{split}/{n}/x.png": image for split in ("train", "test") for n in ("a", "b")}
+    path = pack(tmp_path / "set", files)
+    monkeypatch.setattr(limits, "decoded_bytes_limit", lambda: 29_999)
+    monkeypatch.setattr(limits, "MAX_IMAGE_PIXELS", 10_000)
+    assert "MiB" in refusal(path)
+
+
+@given(order=st.permutations(range(12)))
+def test_images_end_in_the_order_of_their_names(order: list[int]) -> None:
+    images = np.arange(12, dtype=np.uint8)[:, None, None, None].copy()
+    expected = images[order]
+    _reorder(images, order)
+    assert np.array_equal(images, expected)
 
 
 def test_a_missing_path(tmp_path: Path) -> None:

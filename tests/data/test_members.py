@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import shutil
 import struct
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -19,8 +21,11 @@ from sel_edge.core.errors import DataError
 from sel_edge.data import limits
 from sel_edge.data.members import content_hash, iterate_members
 from sel_edge.data.sources import load_splits
+from tests.tools_needed import missing_tool
 
 Pack = Callable[[Path, dict[str, bytes]], Path]
+NOT_UTF8 = "caf\udce9"
+"""What Python makes of a name in Latin-1."""
 FILES = {f"d/{number}.bin": bytes([number]) * (700 * number) for number in range(1, 6)}
 
 
@@ -48,6 +53,54 @@ def test_long_and_foreign_names_in_every_tar_dialect(form: int, tmp_path: Path) 
         info.size = 3
         tar.addfile(info, io.BytesIO(b"abc"))
     assert contents(tmp_path / "a.tar") == {name: b"abc"}
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz"])
+def test_an_archive_of_the_folder_itself(
+    name: str, tmp_path: Path, pack: Pack, image_files: dict[str, bytes]
+) -> None:
+    if shutil.which("tar") is None:
+        missing_tool("no tar here: install the package tar to run this test")
+    for files, folder in ((FILES, "plain"), (image_files, "images")):
+        source, target = pack(tmp_path / folder, files), tmp_path / f"{folder}-{name}"
+        subprocess.run(["tar", "-C", source, "-caf", target, "."], check=True)
+        with tarfile.open(target) as tar:
+            assert tar.getnames()[0] == "."
+        assert contents(target) == files
+    assert len(load_splits(str(target)).train) == 6
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+def test_names_in_a_tar_that_are_not_utf8(form: int, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w", format=form) as tar:
+        tar.addfile(tarfile.TarInfo(f"train/{NOT_UTF8}/0.png"))
+    assert f"{ascii(NOT_UTF8)[1:-1]}/0.png' in" in refusal(tmp_path / "a.tar")
+
+
+def test_names_in_a_zip_that_are_not_utf8(tmp_path: Path, pack: Pack) -> None:
+    path = pack(tmp_path / "a.zip", {"train/caf\u00e9/0.png": b"x"})
+    path.write_bytes(path.read_bytes().replace("f\u00e9/".encode(), b"f\xe9\xe9/"))
+    assert r"b'train/caf\xe9\xe9/0.png'" in refusal(path)
+
+
+@pytest.mark.parametrize("change", [b"urain", b"trai\0", b".rain", b"\0rain", b"/rain"])
+def test_a_damaged_name_in_a_zip_hides_no_file(change: bytes, tmp_path: Path, pack: Pack) -> None:
+    path = pack(tmp_path / "a.zip", {"train/0.png": b"x", "train/1.png": b"y"})
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"train")
+    content[at : at + 5] = change
+    path.write_bytes(content)
+    refusal(path)
+
+
+def test_names_in_a_folder_that_are_not_utf8(tmp_path: Path) -> None:
+    try:
+        (tmp_path / "a" / NOT_UTF8).mkdir(parents=True)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    assert ascii(NOT_UTF8) in refusal(tmp_path / "a")
+    with pytest.raises(DataError, match="not UTF-8"):
+        content_hash(tmp_path / "a")
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.zip"])

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sel_edge.core.errors import MissingDependencyError
+from sel_edge.core.errors import DataError, MissingDependencyError
+from sel_edge.data import limits
 from sel_edge.data.dataset import stratified_split
 from sel_edge.data.sources import load_splits
 
@@ -41,6 +42,24 @@ def test_arrays_are_converted_when_asked() -> None:
     assert np.abs(means[0] - means[1]).max() < 8
     gray = load_splits("digits?mode=gray")
     assert np.array_equal(gray.train.images, plain.train.images)
+
+
+def test_converted_arrays_stay_within_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((10, 4, 4), np.uint8), y=np.arange(10) % 2)
+    monkeypatch.setattr(limits, "decoded_bytes_limit", lambda: 10 * 16 * 16 * 3)
+    assert load_splits(f"{tmp_path}/a.npz?size=16&mode=rgb").train.images.shape[1:] == (16, 16, 3)
+    with pytest.raises(DataError, match="smaller size="):
+        load_splits(f"{tmp_path}/a.npz?size=17&mode=rgb")
+
+
+def test_a_class_name_that_is_not_utf8(tmp_path: Path) -> None:
+    names = np.array(["a\udce9", "b"] * 5)
+    np.savez(tmp_path / "a.npz", x=np.zeros((10, 4, 4), np.uint8), y=names)
+    for keys in ("", "?classes=c"):
+        with pytest.raises(DataError, match=r"'a\\udce9'"):
+            load_splits(f"{tmp_path}/a.npz{keys}")
 
 
 def test_digits_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -124,3 +125,9 @@ def test_refused_data_specs(spec: str, says: str) -> None:
 def test_refused_stream_specs(spec: str, says: str) -> None:
     with pytest.raises(DataError, match=says):
         parse_stream(spec)
+
+
+@pytest.mark.parametrize("parse", [parse_data, parse_stream])
+def test_a_spec_that_is_not_utf8(parse: Callable[[str], object]) -> None:
+    with pytest.raises(DataError, match=r"'/caf\\udce9'"):
+        parse("/caf\udce9")

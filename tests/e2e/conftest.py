@@ -17,15 +17,17 @@ from typing import Any, Self
 
 import pytest
 
+from tests.tools_needed import missing_tool
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 TIMEOUT_S = 60.0
 
 
 def executable() -> str:
-    """The browser's path; skips the test where there is none."""
+    """The browser's path; see `missing_tool` for where there is none."""
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
     if found is None:
-        pytest.skip("no browser here: install the package chromium to run this test")
+        missing_tool("no browser here: install the package chromium to run this test")
     return found
 
 

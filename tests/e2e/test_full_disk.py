@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import DATA
+from tests.tools_needed import missing_tool
 
 PROGRAM = [sys.executable, "-c", "from sel_edge.cli.main import main; main()"]
 
@@ -22,7 +23,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(place)], capture_output=True
     )
     if done.returncode != 0:
-        pytest.skip("this test mounts a small tmpfs: run it as root where mounting is allowed")
+        missing_tool("this test mounts a small tmpfs: run it as root where mounting is allowed")
     yield place
     subprocess.run(["umount", str(place)], check=True)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sel_edge.core.ledger import ClassEmbarrassment, Decision, LedgerWriter, Tick
+from sel_edge.core.ledger import ClassEmbarrassment, Decision, LedgerWriter, Session, Tick, Update
 from sel_edge.core.measurement import Energy
 from sel_edge.core.runlog import Samples, history_columns, write_history, write_info, write_samples
 from sel_edge.report.compare import write_compare
@@ -32,7 +32,8 @@ def write_run(path: Path, staged: bool) -> Path:
         rows.append(row | ({"stage": epoch, "stage_name": f"Stage {epoch}"} if staged else {}))
     path.mkdir()
     data = {"spec": "x" * 200, "sha256": "0" * 64, "classes": list(CLASSES), "n_test": 400}
-    write_info(path, {"schema": 1, "data": data, "recipe": {"name": path.name}})
+    info = dict.fromkeys(("finished", "model", "seed", "init", "device", "precision", "energy"))
+    write_info(path, info | {"schema": 1, "data": data, "recipe": {"name": path.name}})
     write_history(path, columns, rows)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
@@ -80,6 +81,30 @@ def test_nothing_overflows_complains_or_asks_the_network(
     assert [url for url in browser.requests if not url.startswith(("data:", "file:"))] == []
     assert sum(url.startswith("file:") for url in browser.requests) == 1
     assert browser.complaints == []
+
+
+def test_no_table_needs_a_scroll_bar_on_a_desktop(browser: Any, tmp_path: Path) -> None:
+    spec = "cifar10:archive.tar.gz:test?classes=airplane,automobile,bird,cat&n=2000&name=unchanged"
+    meter, versions = "rapl:package-0+package-1", {"numpy": "2.0"}
+    names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse")
+    measured = Energy(1234.5, "estimated")
+    with LedgerWriter(tmp_path / "ledger.sqlite") as ledger:
+        when = "2025-01-02T03:04:05Z"
+        note = "JPEG, quality 75, 4:2:0"
+        ledger.record_session(Session(0, when, spec, "0" * 64, note, meter, "measured", versions))
+        for step, kept in enumerate((True, False)):
+            frame = 123_456 * (step + 1)
+            tick = Tick(frame - 16, 16, f"{step}: x", {}, {}, 10**9, measured, 0.1)
+            costs = (1234, 456, 1.92, 0.81, 0.32, 0.33, 65_400_000, measured, 719.0)
+            heads = ("a" * 64, "b" * 64 if kept else "a" * 64, 10_240)
+            decision = Decision(frame, "keep" if kept else "reject", "because " * 20, names)
+            ledger.record(tick, [decision], [Update(frame, names, kept, *costs, *heads)])
+    browser.open(write_report(tmp_path), 1280, 900)
+    browser.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    scrolled = """[...document.querySelectorAll('.scroll')]
+        .filter(part => part.scrollWidth > part.clientWidth)
+        .map(part => [part.ariaLabel, part.scrollWidth])"""
+    assert browser.evaluate(scrolled) == []
 
 
 def test_text_is_large_enough_for_a_phone(browser: Any, page: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from sel_edge.energy.meter import open_meter
+from sel_edge.pretrain.describe import RunOptions
 from sel_edge.pretrain.loop import Observer
 from sel_edge.pretrain.recipe import Recipe, load_recipe
-from sel_edge.pretrain.run import RunOptions, start_run
+from sel_edge.pretrain.run import start_run
 
 FOUR_DIGITS = "digits?classes=0,1,2,3"
 

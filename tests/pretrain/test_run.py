@@ -11,14 +11,31 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from sel_edge.core.errors import ConfigError, DataError, GateError, RunDirectoryError
+from sel_edge.core.errors import (
+    ConfigError,
+    DataError,
+    DivergenceError,
+    GateError,
+    RunDirectoryError,
+)
 from sel_edge.core.runlog import read_run, read_samples
+from sel_edge.data.sources import load_splits
 from sel_edge.energy.meter import open_meter
+from sel_edge.energy.profile import load_profile
 from sel_edge.pretrain.checkpoint import CHECKPOINT_FILE, MODEL_FILE
+from sel_edge.pretrain.describe import without_anchors
 from sel_edge.pretrain.loop import RunInterruptedError
 from sel_edge.pretrain.run import resume_run, start_run
-from sel_edge.pretrain.trained import load_trained
-from tests.pretrain.conftest import Quiet, after, never, small_options, small_recipe, train
+from sel_edge.pretrain.trained import anchor_indices, load_trained
+from tests.pretrain.conftest import (
+    FOUR_DIGITS,
+    Quiet,
+    after,
+    never,
+    small_options,
+    small_recipe,
+    train,
+)
 
 PUBLISHED_STAGED = (
     "epoch,stage,stage_name,train_acc,train_loss,test_full_acc,test_100_acc,sparsity,flops_T,time_s"
@@ -130,8 +147,50 @@ def test_the_same_seed_gives_the_same_network_and_another_seed_another(tmp_path)
 
 def test_held_out_anchors_are_not_trained_on(tmp_path):
     run = train(tmp_path / "run", small_recipe("dense", 0.01), holdout=7)
-    whole = train(tmp_path / "all", small_recipe("dense", 0.01), holdout=0)
-    assert whole.info["data"]["n_train"] - run.info["data"]["n_train"] == 7 * 4
+    everything = load_splits(FOUR_DIGITS).train
+    chosen = anchor_indices(everything, run.info, 20)
+    assert np.bincount(everything.labels[chosen]).tolist() == [7, 7, 7, 7]
+    trained_on = without_anchors(everything, 7, run.info["seed"])
+    assert run.info["data"]["n_train"] == len(trained_on) == len(everything) - 28
+    images = {image.tobytes() for image in trained_on.images}
+    assert not any(everything.images[index].tobytes() in images for index in chosen)
+
+
+def test_a_run_cut_before_its_first_checkpoint_can_be_resumed(tmp_path, uninterrupted):
+    out = tmp_path / "run"
+    options = small_options(small_recipe("sel-paper", 0.2, "gate = 'none'"))
+    with pytest.raises(RunInterruptedError):
+        start_run(out, options, open_meter(), Quiet(), after(1))
+    (out / CHECKPOINT_FILE).unlink()
+    resume_run(out, open_meter(), Quiet(), never)
+    assert (out / MODEL_FILE).read_bytes() == (uninterrupted.path / MODEL_FILE).read_bytes()
+
+
+def test_joules_of_two_meters_are_never_added_up(tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(RunInterruptedError):
+        start_run(out, small_options(small_recipe("dense", 0.1)), open_meter(), Quiet(), after(3))
+    other = open_meter(load_profile("pi-4b"), tmp_path)
+    with pytest.raises(RunDirectoryError, match="pi-4b"):
+        resume_run(out, other, Quiet(), never)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
+    recipe = small_recipe("dense", 1.0, "learning_rate = 9.9", "loss_gain = 100.0")
+    with pytest.raises(DivergenceError, match="learning"):
+        train(tmp_path / "run", recipe)
+
+
+def test_a_stage_without_images_is_refused_before_anything_is_written(tmp_path):
+    stages = "stages = [{name = 'Thin', start = 0.9999, end = 1.0, epochs = 1}]"
+    with pytest.raises(DataError, match="Thin"):
+        train(tmp_path / "run", small_recipe("dense", 1.0, stages))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_limit_of_images_per_class_holds_without_a_curriculum_too(tmp_path):
+    run = train(tmp_path / "run", small_recipe("dense", 0.03, "images_per_class_max = 10"))
+    assert run.info["totals"]["images"] == 4 * 10
 
 
 def test_gate_report_goes_on_and_says_fail(tmp_path):
@@ -180,7 +239,7 @@ def test_a_run_is_not_resumed_on_other_data(tmp_path):
     info = json.loads((out / "run.json").read_text())
     info["data"]["sha256"] = "0" * 64
     (out / "run.json").write_text(json.dumps(info))
-    with pytest.raises(DataError, match="changed"):
+    with pytest.raises(DataError, match="began with"):
         resume_run(out, open_meter(), Quiet(), never)
 
 

@@ -15,6 +15,7 @@ from sel_edge.core.ledger import (
     Decision,
     Evaluation,
     LedgerWriter,
+    Session,
     Tick,
     Update,
 )
@@ -67,11 +68,21 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             "note": "",
             "classes": list(classes),
             "n_test": 300,
+            "holdout": 0,
         }
-        recipe = {"name": "sel-paper" if staged else "dense"}
-        write_info(
-            path, {"schema": 1, "recipe": recipe, "data": data, "seed": 0, "finished": True} | info
-        )
+        written: dict[str, Any] = {
+            "schema": 1,
+            "recipe": {"name": "sel-paper" if staged else "dense"},
+            "data": data,
+            "model": {"name": "resnet18", "width": 8, "parameters": 176_000},
+            "seed": 0,
+            "init": "scratch",
+            "device": "cpu",
+            "precision": "fp32",
+            "energy": {"meter": "profile:generic-x86", "origin": origin},
+            "finished": True,
+        }
+        write_info(path, written | info)
         write_history(path, columns, rows)
         if samples:
             rng = np.random.default_rng(0)
@@ -92,9 +103,12 @@ def make_ledger(tmp_path: Path) -> Callable[..., Path]:
         name: str = "edge",
         classes: Sequence[str] = ("cat", "dog"),
         segments: Sequence[str] = ("1: a", "2: b"),
+        session: Session | None = None,
     ) -> Path:
         with LedgerWriter(tmp_path / name / "ledger.sqlite") as ledger:
             ledger.identify("bundle", "f" * 64)
+            if session is not None:
+                ledger.record_session(session)
             for index, segment in enumerate(segments):
                 for step in range(5):
                     start = 40 * (5 * index + step)

@@ -136,6 +136,30 @@ def test_differences_between_the_runs_are_said(make_run: Make, tmp_path: Path) -
     assert "The SEL run is not finished: 4 epochs so far." in setting
 
 
+def test_what_was_held_out_and_how_energy_was_read_are_said(make_run: Make, tmp_path: Path) -> None:
+    rapl = {"meter": "rapl:package-0", "origin": "measured"}
+    runs = [make_run(n, s, energy=e) for n, s, e in (("d", False, rapl), ("s", True, rapl))]
+    setting = write_compare(runs[0], runs[1], tmp_path / "out")["setting"]
+    assert "Held out per class: 0." in setting
+    (meter,) = [line for line in setting if "rapl:package-0" in line]
+    assert "idle power and other processes included" in meter
+    other = make_run("other", True, energy={"meter": "nvml:0 (GPU only)", "origin": "measured"})
+    setting = write_compare(runs[0], other, tmp_path / "out")["setting"]
+    assert any(line.startswith("dense: Joules measured by rapl:") for line in setting)
+    assert any(line.startswith("SEL: Joules measured by nvml:0") for line in setting)
+
+
+def test_the_note_of_the_data_is_in_the_text(make_run: Make, tmp_path: Path) -> None:
+    for name, staged in (("d", False), ("s", True)):
+        path = make_run(name, staged) / "run.json"
+        info = json.loads(path.read_text())
+        info["data"]["note"] = "JPEG, quality 75, 4:2:0"
+        path.write_text(json.dumps(info))
+    numbers = write_compare(tmp_path / "d", tmp_path / "s", tmp_path / "out")
+    assert numbers["data_note"] == "JPEG, quality 75, 4:2:0"
+    assert "JPEG, quality 75, 4:2:0" in (tmp_path / "out" / "tables.md").read_text()
+
+
 def test_swapped_runs_are_refused_with_the_right_command(make_run: Make, tmp_path: Path) -> None:
     dense, sel = make_run("dense", False), make_run("sel", True)
     with pytest.raises(DataError, match=f"sel-edge compare {dense} {sel}"):

@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from sel_edge.core.errors import RunDirectoryError
-from sel_edge.core.ledger import Evaluation, LedgerWriter
+from sel_edge.core.ledger import Evaluation, LedgerWriter, Session
 from sel_edge.core.runlog import RUN_FILE
 from sel_edge.report.compare import TABLES_FILE, write_compare
-from sel_edge.report.numbers import collect
+from sel_edge.report.numbers import collect, gather
 from sel_edge.report.page import PAGE_FILE, write_report
+from sel_edge.report.story import UNSEEN, Story, tell
+from sel_edge.runtime.config import RuntimeConfig
+from sel_edge.runtime.guard import MINIMUM_GAIN
 
 Make = Callable[..., Path]
 LINKS = {"src", "href", "action", "data", "srcset", "poster"}
@@ -56,9 +59,79 @@ def test_the_first_words_say_what_happened(everything: Path) -> None:
     shown = page.title.replace("\u00a0", " ")
     assert shown == "1 of 2 updates kept, accuracy on “shifted” 61 % → 78 %"
     text = " ".join(page.text.split())
-    assert "In 400 frames the network was 2 times embarrassed enough to learn." in text
+    assert "In 400 frames the network was twice embarrassed enough to learn." in text
     assert "500 mJ estimated" in text
     assert "1 update was dropped by the check on held-out frames and old examples" in text
+
+
+def story_of(directory: Path, *evaluations: Evaluation) -> Story:
+    with LedgerWriter(directory / "ledger.sqlite") as ledger:
+        for evaluation in evaluations:
+            ledger.record_evaluation(evaluation)
+    return tell(gather(directory))
+
+
+def test_the_largest_loss_stands_beside_the_gain(make_ledger: Make) -> None:
+    rows = [
+        ("before", "old", 97),
+        ("after", "old", 90),
+        ("before", "more", 50),
+        ("after", "more", 49),
+    ]
+    told = story_of(make_ledger(), *(Evaluation(a, b, 100, right) for a, b, right in rows))
+    assert "\u201cshifted\u201d" in told.title
+    first = told.sentences[0].replace("\u00a0", " ")
+    assert first == "Largest loss: “old” 97.0 % → 90.0 %, −7.0 points on 100 frames."
+
+
+def test_without_a_loss_it_says_so(make_ledger: Make) -> None:
+    assert story_of(make_ledger()).sentences[0] == "No evaluated set of frames lost accuracy."
+
+
+def test_zero_on_unseen_classes_is_told_as_no_wonder(make_ledger: Make) -> None:
+    rows = [Evaluation("before", UNSEEN, 100, 0), Evaluation("after", UNSEEN, 100, 80)]
+    told = story_of(make_ledger(), *rows)
+    assert "by construction: the head had no row for them" in " ".join(told.sentences)
+    assert any("0 before by construction" in card.remark for card in told.cards)
+    assert "by construction" not in " ".join(story_of(make_ledger("other")).sentences)
+
+
+def test_the_story_is_fit_for_a_terminal(
+    make_run: Make, make_ledger: Make, hostile: tuple[str, ...]
+) -> None:
+    session = Session(0, "now\x1b", "s", "0", f"note {hostile[-1]}", "m", "measured", {})
+    directory = make_ledger(classes=hostile, segments=hostile, session=session)
+    rows = [Evaluation("before", hostile[-1], 9, 9), Evaluation("after", hostile[-1], 9, 1)]
+    for told in (
+        story_of(directory, *rows),
+        tell(gather(make_run("d", False, recipe={"name": hostile[-1]}))),
+    ):
+        assert "".join((told.title, *told.sentences)).replace("\u00a0", " ").isprintable()
+
+
+def test_sessions_their_note_and_their_meter_are_shown(make_ledger: Make) -> None:
+    note = "JPEG, quality 75, 4:2:0"
+    versions = {"numpy": "2.0"}
+    session = Session(
+        0, "2025-01-02T03:04:05Z", "digits:test?n=9", "a" * 64, note, "rapl:x", "measured", versions
+    )
+    directory = make_ledger(session=session)
+    text = " ".join(Reader(write_report(directory)).text.split())
+    assert text.index(note) < text.index("What happened on the stream")
+    assert "2025-01-02 03:04:05" in text
+    assert "digits:test?n=9" in text
+    assert "Joules measured by rapl:x: the whole processor package, idle power" in text
+    (stream,) = json.loads(json.dumps(collect(directory), allow_nan=False))["streams"]
+    assert stream["sessions"][0]["versions"] == versions
+    assert {segment["session"] for segment in stream["segments"]} == {1}
+
+
+def test_the_page_states_the_tolerance_that_the_guard_has(make_ledger: Make) -> None:
+    config = RuntimeConfig()
+    text = Reader(write_report(make_ledger())).text
+    assert f"falls by at least {MINIMUM_GAIN:g} nats" in text
+    assert f"rise by {config.tolerance.embarrassment:g} nats" in text
+    assert f"fall by {100 * config.tolerance.accuracy:g} points" in text
 
 
 def test_the_page_needs_nothing_but_itself(everything: Path) -> None:

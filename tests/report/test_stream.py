@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from sel_edge.core.ledger import (
     Decision,
     Evaluation,
     Ledger,
+    Session,
     Tick,
     Update,
     read_ledger,
@@ -105,6 +107,59 @@ def test_exact_embarrassment_wins_over_the_stand_in() -> None:
     tick = Tick(0, 1, "a", {}, windows, 0, Energy(0.0, "measured"), 0.0)
     shown = sum_up(ledger_of([tick]), ".").bins[0].embarrassment
     assert shown == {"exact": Window(0.0, True), "standin": Window(2.0, False)}
+
+
+def tick_at(
+    start: int, segment: str = "1: a", windows: dict[str, ClassEmbarrassment] | None = None
+) -> Tick:
+    return Tick(start, 8, segment, {"a": (8, 4)}, windows or {}, 0, Energy(0.0, "measured"), 0.0)
+
+
+def session_at(frame: int, note: str = "") -> Session:
+    when = "2025-01-01T00:00:00Z"
+    return Session(frame, when, "digits", "0" * 64, note, "rapl:package-0", "measured", {})
+
+
+def test_segments_of_the_same_name_in_two_sessions_stay_two() -> None:
+    ledger = ledger_of([tick_at(8 * step) for step in range(6)])
+    assert [segment.session for segment in sum_up(ledger, ".").segments] == [0]
+    # The first one was interrupted before its first frame.
+    sessions = [session_at(0), session_at(0, "JPEG"), session_at(24, "JPEG")]
+    stream = sum_up(replace(ledger, sessions=sessions), ".")
+    spans = [(segment.session, segment.start, segment.frames) for segment in stream.segments]
+    assert spans == [(2, 0, 24), (3, 24, 24)]
+    assert stream.notes == "JPEG"
+    assert {one.segment for one in stream.bins} == {0, 1}
+
+
+def test_a_class_that_a_tick_leaves_out_keeps_its_last_window() -> None:
+    changes: list[dict[str, ClassEmbarrassment]] = [
+        {"a": ClassEmbarrassment(1.0, None, 3), "b": ClassEmbarrassment(None, 0.5, 0)},
+        {},
+        {"b": ClassEmbarrassment(2.0, 0.5, 1)},
+        {"a": ClassEmbarrassment(None, None, 0)},
+    ]
+    ticks = [tick_at(8 * step, f"{step}", windows) for step, windows in enumerate(changes)]
+    a, b, exact_b = Window(1.0, True), Window(0.5, False), Window(2.0, True)
+    shown = [one.embarrassment for one in sum_up(ledger_of(ticks), ".").bins]
+    assert shown == [{"a": a, "b": b}, {"a": a, "b": b}, {"a": a, "b": exact_b}, {"b": exact_b}]
+
+
+@given(streams(), st.data())
+def test_changed_windows_alone_draw_the_same_timeline(
+    ticks: list[Tick], data: st.DataObject
+) -> None:
+    values = st.sampled_from([None, 0.5, 2.0])
+    windows = st.builds(ClassEmbarrassment, values, values, st.just(1))
+    complete, changed = [], []
+    known: dict[str, ClassEmbarrassment] = {}
+    for tick in ticks[:40]:
+        now = {name: data.draw(windows) for name in "ab"}
+        news = {name: window for name, window in now.items() if window != known.get(name)}
+        complete.append(replace(tick, embarrassment=now))
+        changed.append(replace(tick, embarrassment=news))
+        known = now
+    assert sum_up(ledger_of(changed), ".").bins == sum_up(ledger_of(complete), ".").bins
 
 
 def test_a_set_evaluated_once_has_no_change() -> None:

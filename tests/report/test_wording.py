@@ -84,6 +84,26 @@ def test_printable_text_is_one_line_without_control_characters(text: str, width:
     assert len(shown) <= width
 
 
+@given(st.lists(st.text(st.characters()), min_size=1))
+def test_class_names_are_fit_for_a_terminal(classes: list[str]) -> None:
+    assert wording.names(classes).replace(wording.NBSP, " ").isprintable()
+
+
+@pytest.mark.parametrize(
+    ("meter", "words"),
+    [
+        ("rapl:package-0+package-1", "whole processor package, idle power and other processes"),
+        ("nvml:GPU-1 (GPU only)", "GPU only"),
+        ("profile:pi-4b", "processor time times the profile's watts above idle"),
+        ("something new", "Joules measured by something new."),
+    ],
+)
+def test_every_meter_says_what_it_counts(meter: str, words: str) -> None:
+    said = wording.joules_by(meter, "measured")
+    assert said.startswith(f"Joules measured by {meter}")
+    assert words in said
+
+
 @given(st.text(alphabet="ab |\\`*_[]<>#~&;!\"'-+.1()\n$é猫", min_size=1))
 def test_markdown_shows_exactly_the_text(text: str) -> None:
     source = f"| x |\n|---|\n| {wording.markdown(text)} |\n"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sel_edge.core.standin import StandIn
 from sel_edge.runtime.cusum import SURPRISE_LIMIT, Cusum
-from sel_edge.runtime.normal import MINIMUM_SPREAD, Normal, WarmUp, normal_levels
+from sel_edge.runtime.normal import MINIMUM_SPREAD, Normal, NormalLevels, WarmUp, normal_levels
 
 NORMAL = Normal(level=0.4, spread=0.8, error=0.05)
 
@@ -51,8 +51,9 @@ def test_a_few_terrible_samples_are_no_alarm() -> None:
 
 def test_after_a_restart_the_onset_stays_until_all_is_well() -> None:
     cusum = run([0.1] * 50 + [2.4] * 20)
-    cusum.restart(2.5)
-    assert (cusum.score, cusum.onset, cusum.samples) == (2.5, 50, 0)
+    cusum.restart(NORMAL, 2.5)
+    assert (cusum.score, cusum.onset, cusum.samples) == (2.5, 50, 20)
+    assert (cusum.measured, cusum.level) == (0, NORMAL.level)
     cusum.add(2.4, 70)
     assert cusum.onset == 50
     assert cusum.level == pytest.approx(2.4)
@@ -89,3 +90,26 @@ def test_a_warm_up_takes_the_first_labels_as_normal() -> None:
     assert levels.together.level == pytest.approx(2.0)
     assert 1.5 < levels.of("a").level < 2.0 < levels.of("b").level < 3.0
     assert levels.standin.level == pytest.approx(0.2)
+
+
+def test_after_a_restart_another_level_is_normal() -> None:
+    cusum = run([0.1] * 50 + [2.4] * 20)
+    cusum.restart(Normal(level=2.4, spread=0.8, error=0.05), 0.0)
+    for frame in range(70, 100):
+        cusum.add(2.4, frame)
+    assert cusum.score == 0
+
+
+def test_the_higher_of_two_levels_counts_class_by_class() -> None:
+    low, high = Normal(0.1, 0.3, 0.01), Normal(0.9, 0.5, 0.1)
+    one = NormalLevels({"a": low, "b": high}, low, high)
+    other = NormalLevels({"a": high, "c": low}, high, low)
+    for both in (one.or_higher(other), other.or_higher(one)):
+        assert both == NormalLevels({"a": high, "b": high, "c": low}, high, high)
+
+
+def test_levels_come_back_from_their_record() -> None:
+    levels = NormalLevels({"a": NORMAL}, Normal(0.1, 0.25, 0.01), Normal(0.2, 0.25, 0.02))
+    record = levels.record(40, "abc")
+    assert (record.frame, record.head) == (40, "abc")
+    assert NormalLevels.recorded(record) == levels

@@ -12,10 +12,19 @@ import pytest
 
 from sel_edge.bundle.bundle import Bundle
 from sel_edge.core.errors import RunDirectoryError
-from sel_edge.core.ledger import LEDGER_FILE, Evaluation, Ledger, LedgerWriter, read_ledger
+from sel_edge.core.ledger import (
+    LEDGER_FILE,
+    ClassEmbarrassment,
+    Evaluation,
+    Ledger,
+    LedgerWriter,
+    read_ledger,
+)
 from sel_edge.core.measurement import Origin
 from sel_edge.data.stream import FrameBatch
 from sel_edge.runtime.config import RuntimeConfig
+from sel_edge.runtime.evidence import MIN_HELD_OUT
+from sel_edge.runtime.head import Head
 from sel_edge.runtime.loop import HEADS_DIRECTORY, Runtime, TickReport
 from tests.runtime.conftest import CLASSES, FILTERS, NEW_CLASS, Network, Patterns
 
@@ -137,6 +146,7 @@ def test_every_fire_is_followed_by_its_outcome_and_its_cost(whole_life: Lived) -
         assert update.held_out > 0
         assert update.executed_flops > 0
         assert update.energy.joules == 1.0
+        assert update.held_out >= MIN_HELD_OUT
         if update.kept:
             assert update.held_out_after < update.held_out_before
             assert update.head_after != update.head_before
@@ -162,8 +172,12 @@ def test_ticks_tell_what_was_seen_and_what_it_cost(whole_life: Lived, bundle: Bu
         assert sum(n for n, _ in tick.scores.values()) == tick.n == TICK_FRAMES
         assert all(0 <= correct <= n for n, correct in tick.scores.values())
         assert tick.executed_flops == 2 * macs * TICK_FRAMES
-        assert tick.energy.joules == 1.0
-    before, after = ticks[14].embarrassment, ticks[16].embarrassment
+    # Answering and deciding take one reading, writing down the tick before takes another.
+    assert [tick.energy.joules for tick in ticks] == [1.0] + [2.0] * 44
+    before: dict[str, ClassEmbarrassment] = {}
+    for tick in ticks[:15]:
+        before |= tick.embarrassment
+    after = before | ticks[15].embarrassment | ticks[16].embarrassment
     assert set(before) == set(CLASSES)
     exact = [(before[name].exact, after[name].exact) for name in CLASSES]
     assert all(early is not None and late is not None for early, late in exact)
@@ -174,7 +188,7 @@ def test_ticks_tell_what_was_seen_and_what_it_cost(whole_life: Lived, bundle: Bu
 def test_decisions_never_read_the_truth(whole_life: Lived, lived: Lived) -> None:
     def lied_to() -> Iterator[FrameBatch]:
         for batch in life():
-            yield replace(batch, truths=batch.truths[::-1])
+            yield replace(batch, truths=(CLASSES[0],) * len(batch.truths))
 
     lived.run(lied_to())
     assert lived.ledger.decisions == whole_life.ledger.decisions
@@ -208,6 +222,48 @@ def test_too_few_labels_of_a_new_class_are_not_learned(lived: Lived) -> None:
     assert lived.ledger.updates == []
 
 
+def test_nothing_is_learned_while_no_gain_could_be_proved(lived: Lived) -> None:
+    """All labels of the new class come in one block of frames: near duplicates prove nothing."""
+    config = RuntimeConfig(held_out_block_frames=1000)
+    patient = Lived(lived.path, lived.bundle, config)
+    patient.run(stream(200, 3, 1.0, (NEW_CLASS,)))
+    assert patient.ledger.decisions == []
+
+
+def mixed(n: int, seed: int) -> Iterator[FrameBatch]:
+    """What the whole life has brought: clean and tilted frames in turn, and the new class."""
+    parts = (
+        stream(n // 2, seed, 0.3, (*CLASSES, NEW_CLASS), segment="mixed"),
+        stream(n // 2, seed + 1, 0.3, tilted=True, segment="mixed"),
+    )
+    for pair in zip(*parts, strict=True):
+        yield from pair
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_cannot_be_learned_is_not_tried_for_ever(lived: Lived, seed: int) -> None:
+    """At most five attempts in 2,000 frames, and none once the world is as it was."""
+    batches = [*life(), *mixed(2000, 10 * seed + 100), *stream(1000, seed, 0.3)]
+    lived.run(iter(batches))
+    fired = [d.frame for d in lived.ledger.decisions if d.kind == "fire"]
+    assert any(update.kept for update in lived.ledger.updates)
+    assert sum(900 < frame <= 2900 for frame in fired) <= 5
+    assert sum(frame > 2900 for frame in fired) == 0
+
+
+def test_names_that_nobody_learns_are_forgotten(lived: Lived) -> None:
+    config = RuntimeConfig(unknown_classes=3)
+    with LedgerWriter(lived.path / LEDGER_FILE) as ledger:
+        runtime = Runtime(lived.bundle, ledger, CountingMeter(), config)
+        for batch in stream(100, 3, 1.0, (NEW_CLASS,)):
+            names = tuple(f"typo {batch.start + n}" for n in range(len(batch.labels)))
+            runtime.process(replace(batch, labels=names))
+        learner = runtime._learner
+        assert list(learner._unknown) == ["typo 97", "typo 98", "typo 99"]
+        held = [learner._memory.training(names), learner._memory.held_out(names)]
+        assert sum(map(len, held)) == 3
+
+
 def test_a_restart_goes_on_with_the_head_that_was_kept_last(
     whole_life: Lived, lived: Lived
 ) -> None:
@@ -221,6 +277,22 @@ def test_a_restart_goes_on_with_the_head_that_was_kept_last(
         assert runtime.head.hash == learned
         runtime.process(batches[35])
     assert lived.ledger.ticks[-1].start == 35 * TICK_FRAMES
+
+
+def test_a_restart_knows_what_was_normal_for_its_head(
+    tmp_path: Path, bundle: Bundle, bundle_trained_on_anchors: Bundle
+) -> None:
+    """Also where the first labels said it: a tilt that comes later is not taken for normal."""
+    for each in (bundle, bundle_trained_on_anchors):
+        lived = Lived(tmp_path / each.path.name, each)
+        lived.run(stream(300, 1, 0.3))
+        (levels,) = lived.ledger.levels
+        assert levels.head == Head(*each.head(), CLASSES).hash
+        lived.run(stream(400, 2, 0.3, tilted=True))
+        kept = next(update for update in lived.ledger.updates if update.kept)
+        assert kept.frame <= 500
+        others = [row for row in lived.ledger.levels if row.head == kept.head_after]
+        assert bool(others) == each.manifest.anchors_held_out or others[0].frame > kept.frame
 
 
 def test_a_ledger_of_another_bundle_is_refused(

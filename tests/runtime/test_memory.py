@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sel_edge.runtime.evidence import MIN_HELD_OUT
 from sel_edge.runtime.memory import LabelMemory, Samples
 
 NAMES = st.lists(st.sampled_from("abcde"), max_size=200)
 
 
-def filled(names: list[str], capacity: int = 1000, every: int = 4) -> LabelMemory:
-    memory = LabelMemory(features=1, capacity=capacity, held_out_every=every)
+def filled(
+    names: list[str], capacity: int = 1000, every: int = 4, block: int = 1, is_new: bool = False
+) -> LabelMemory:
+    memory = LabelMemory(features=1, capacity=capacity, held_out_every=every, block_frames=block)
     for frame, name in enumerate(names):
-        memory.add(name, np.array([frame], dtype=np.float32), frame)
+        memory.add(name, np.array([frame], dtype=np.float32), frame, is_new)
     return memory
 
 
@@ -27,19 +29,59 @@ def of(samples: Samples) -> Iterator[tuple[int, str]]:
     return zip(samples.frames.tolist(), samples.names, strict=True)
 
 
-@given(NAMES, st.integers(2, 6))
-def test_every_nth_label_of_a_class_is_held_out_and_never_trained_on(
-    names: list[str], every: int
+def divided(memory: LabelMemory, name: str) -> tuple[set[int], set[int]]:
+    """Frames of a class for training, and held out."""
+    parts = (memory.training((name,)), memory.held_out((name,)))
+    return set(parts[0].frames.tolist()), set(parts[1].frames.tolist())
+
+
+@given(NAMES, st.integers(2, 6), st.integers(1, 30), st.booleans())
+def test_labels_of_a_class_in_one_block_of_frames_are_never_divided(
+    names: list[str], every: int, block: int, is_new: bool
 ) -> None:
-    memory = filled(names, every=every)
-    training, held_out = memory.training(set(names)), memory.held_out(set(names))
-    assert not set(training.frames) & set(held_out.frames)
-    assert sorted([*training.frames, *held_out.frames]) == list(range(len(names)))
+    memory = filled(names, every=every, block=block, is_new=is_new)
+    for name in set(names):
+        training, held_out = divided(memory, name)
+        frames = {frame for frame, other in enumerate(names) if other == name}
+        assert training | held_out == frames
+        assert not {frame // block for frame in training} & {frame // block for frame in held_out}
+        assert min(frames) in training
+
+
+@given(NAMES, st.integers(2, 6), st.integers(1, 30))
+def test_the_share_that_is_held_out_is_kept_within_a_block(
+    names: list[str], every: int, block: int
+) -> None:
+    memory = filled(names, every=every, block=block)
     for name, count in Counter(names).items():
-        frames = [frame for frame, other in enumerate(names) if other == name]
-        held = [frames.index(f) for f, n in of(held_out) if n == name]
-        assert count // every <= len(held) <= -(-count // every)
-        assert all(b - a == every for a, b in pairwise(held))
+        _, held_out = divided(memory, name)
+        assert count / every - block <= len(held_out) <= count / every + block
+
+
+@given(st.integers(0, 60))
+def test_half_of_a_new_class_is_held_out_until_that_is_enough_for_a_proof(count: int) -> None:
+    _, held_out = divided(filled(["a"] * count, is_new=True), "a")
+    assert len(held_out) == max(min(count // 2, MIN_HELD_OUT), (count + 2) // 4)
+
+
+def test_a_forgotten_class_leaves_room_and_nothing_else() -> None:
+    memory = filled(list("aabbbbbbbb"), capacity=6)
+    memory.forget("b")
+    memory.forget("never heard of")
+    assert not len(memory.training("b"))
+    assert not len(memory.held_out("b"))
+    for frame in range(10, 40):
+        memory.add("c", np.zeros(1, dtype=np.float32), frame)
+    assert len(memory.training("ac")) == 6
+
+
+@given(NAMES, st.integers(1, 9))
+def test_the_newest_of_each_class_are_found(names: list[str], count: int) -> None:
+    samples = filled(names).training("abcde")
+    newest = samples.newest(count)
+    for name in set(samples.names):
+        frames = [frame for frame, other in of(samples) if other == name]
+        assert [frame for frame, other in of(newest) if other == name] == frames[-count:]
 
 
 @given(NAMES, st.integers(1, 40))
@@ -77,7 +119,7 @@ def test_only_the_classes_asked_for_are_given() -> None:
 
 
 def test_what_is_remembered_does_not_change_with_the_callers_array() -> None:
-    memory = LabelMemory(features=1, capacity=9, held_out_every=4)
+    memory = LabelMemory(features=1, capacity=9, held_out_every=4, block_frames=1)
     feature = np.zeros(1, dtype=np.float32)
     for frame in range(4):
         memory.add("a", feature, frame)

@@ -1,0 +1,94 @@
+"""The monitor: windows that age, and classes that are suspected for a reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sel_edge.core.ledger import ClassEmbarrassment
+from sel_edge.runtime.config import RuntimeConfig
+from sel_edge.runtime.monitor import ALL_CLASSES, Monitor
+from sel_edge.runtime.normal import Normal, NormalLevels
+
+NORMAL = Normal(0.2, 0.5, 0.02)
+LEVELS = NormalLevels({}, NORMAL, NORMAL)
+
+
+def monitor(**settings: int) -> Monitor:
+    return Monitor(LEVELS, RuntimeConfig(**settings))
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.floats(0, 9)), max_size=60), st.integers(1, 9))
+def test_a_window_is_the_mean_of_what_is_new_enough(
+    steps: list[tuple[int, float]], length: int
+) -> None:
+    watching = monitor(window_labels=length, window_age_frames=50)
+    frame, values, told = 0, [], ClassEmbarrassment(None, None, 0)
+    for step, value in steps:
+        frame += step
+        watching.add_label("a", value, frame)
+        values.append((frame, value))
+        recent = [v for at, v in values[-length:] if at >= frame + 1 - 50]
+        told = watching.embarrassment(frame + 1).get("a", told)
+        assert told.exact == pytest.approx(np.mean(recent), abs=1e-4)
+        assert told.labels == len(recent)
+
+
+def test_an_old_label_does_not_hide_the_stand_in() -> None:
+    watching = monitor(window_age_frames=500)
+    watching.add_label("a", 0.1, 0)
+    watching.add_unlabelled("a", 0.9, 400)
+    assert watching.embarrassment(401) == {"a": ClassEmbarrassment(0.1, 0.9, 1)}
+    assert watching.embarrassment(501) == {"a": ClassEmbarrassment(None, 0.9, 0)}
+    assert watching.embarrassment(901) == {"a": ClassEmbarrassment(None, None, 0)}
+
+
+def test_only_what_has_changed_is_told() -> None:
+    watching = monitor()
+    watching.add_label("a", 0.123456, 0)
+    watching.add_label("b", 0.5, 0)
+    assert watching.embarrassment(1) == {
+        "a": ClassEmbarrassment(0.1235, None, 1),
+        "b": ClassEmbarrassment(0.5, None, 1),
+    }
+    assert watching.embarrassment(2) == {}
+    watching.add_label("b", 0.7, 2)
+    assert set(watching.embarrassment(3)) == {"b"}
+    watching.restart(LEVELS)
+    gone = ClassEmbarrassment(None, None, 0)
+    assert watching.embarrassment(4) == {"a": gone, "b": gone}
+
+
+def test_one_noisy_label_makes_no_class_a_suspect() -> None:
+    watching = monitor()
+    for frame in range(12):
+        watching.add_label("bad", 3.0, frame)
+        watching.add_label("good", 0.1, frame)
+    watching.add_label("noisy", 3.0, 12)
+    (everything,) = (signal for signal in watching.signals() if signal.subject == ALL_CLASSES)
+    assert everything.classes == ("bad",)
+
+
+def test_a_class_that_went_wrong_is_named_with_its_level_and_a_well_one_is_silent() -> None:
+    watching = monitor()
+    for frame in range(12):
+        watching.add_label("bad", 2.0, frame)
+        watching.add_label("good", 0.1, frame)
+    bad = next(signal for signal in watching.signals() if signal.subject == "bad")
+    assert (bad.classes, bad.samples, bad.onset) == (("bad",), 12, 0)
+    assert bad.reason == "bad: E 2.0 over 12 labels, was 0.2"
+    assert "good" not in {signal.subject for signal in watching.signals()}
+
+
+def test_what_is_taken_as_normal_is_no_evidence_any_more() -> None:
+    watching = monitor()
+    for frame in range(40):
+        watching.add_label("a", 2.0, frame)
+    high = Normal(2.0, 0.5, 0.05)
+    watching.settle(NormalLevels({"a": high}, high, NORMAL))
+    for frame in range(40, 80):
+        watching.add_label("a", 2.0, frame)
+    assert watching.signals() == []
+    assert watching.embarrassment(80)["a"].labels == 40
