@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -154,13 +154,19 @@ def pack_anchors(
     return save({"images": images, "labels": labels, "features": features})
 
 
-def write_bundle(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> Bundle:
-    """Write a new bundle aside and rename it into place, then open it as anyone would.
+def write_bundle(
+    path: Path,
+    manifest: Manifest,
+    members: Mapping[str, bytes],
+    check: Callable[[Bundle], None] = lambda _: None,
+) -> Bundle:
+    """Write a new bundle aside, open it as anyone would, and rename it into place.
 
     Args:
         path: a directory that does not exist yet, or is empty.
         manifest: without members; those are filled in here.
         members: content of every file in `MEMBERS`.
+        check: looks at the bundle before it gets its place, and raises if it is not good enough.
 
     Raises:
         BundleError: the members or the manifest do not fit the format.
@@ -178,6 +184,7 @@ def write_bundle(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -
         bundle = open_bundle(temporary)
         bundle.anchors()
         bundle.head()
+        check(bundle)
     return Bundle(path, bundle.manifest)
 
 

@@ -21,7 +21,7 @@ MAX_FRAMES, MAX_NEW_FRAMES = 2000, 1000
 MIN_UNCHANGED, MIN_NEW = 50, 50
 
 # Share of the frames that come with a label.
-LABELS = 0.2
+LABELS = 0.25
 
 
 @dataclass(frozen=True)

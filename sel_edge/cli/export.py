@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +34,7 @@ from sel_edge.runtime.engine import Engine
 
 PARITY_TOLERANCE = 1e-4
 ANCHORS_PER_CLASS = 20
+MIN_ANCHORS_PER_CLASS = 2
 # Half of the kinds: the others stay unforeseen, and rehearsals can show them.
 CALIBRATION = (("gaussian_noise", 2), ("blur", 2), ("fog", 3), ("jpeg", 4))
 
@@ -115,13 +115,11 @@ def export_run(run_path: Path, out: Path, data: str | None = None) -> tuple[Bund
         WEIGHTS_FILE: graph.weights,
         ANCHORS_FILE: pack_anchors(**vars(anchors.samples)),
     }
-    bundle = write_bundle(out, manifest, members)
-    try:
-        difference = _check_parity(bundle, anchors)
-    except BundleError:
-        shutil.rmtree(out)
-        raise
-    return bundle, difference
+    differences: list[float] = []
+    bundle = write_bundle(
+        out, manifest, members, lambda bundle: differences.append(_check_parity(bundle, anchors))
+    )
+    return bundle, differences[0]
 
 
 def _anchors(trained: Trained, spec: str) -> ExportAnchors:
@@ -136,6 +134,13 @@ def _anchors(trained: Trained, spec: str) -> ExportAnchors:
             "Name the run's own data with --data.",
         )
     chosen = found.subset(anchor_indices(found, trained.run.info, ANCHORS_PER_CLASS))
+    fewest = int(np.bincount(chosen.labels, minlength=len(found.classes)).min())
+    if fewest < MIN_ANCHORS_PER_CLASS:
+        raise DataError(
+            f"A class of {spec} gives {fewest} anchors.",
+            f"A bundle needs at least {MIN_ANCHORS_PER_CLASS} of every class.",
+            "Use more training images of every class, and pretrain again.",
+        )
     features, logits = trained.predict(chosen.images)
     held_out = info["holdout"] > 0 and splits.sha256 == info["sha256"]
     samples = Anchors(chosen.images, chosen.labels, features)

@@ -53,7 +53,7 @@ class AdapterSettings:
             largest curvature of the loss.
     """
 
-    steps: int = 80
+    steps: int = 160
     momentum: float = 0.9
     hold: float = 0.1
     pull: float = 0.0005

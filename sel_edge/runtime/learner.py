@@ -33,7 +33,6 @@ from sel_edge.runtime.monitor import Monitor
 from sel_edge.runtime.normal import NormalLevels, WarmUp, normal_levels
 from sel_edge.runtime.trigger import Signal, Trigger
 
-
 SETTLE_SAMPLES = 16
 """Held-out labels that it takes to call a situation one that cannot be learned."""
 

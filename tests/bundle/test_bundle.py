@@ -151,6 +151,14 @@ def anchors_with(**changes: np.ndarray) -> bytes:
         ("weights.safetensors", save({"fc.weight": np.eye(2, dtype=np.float32)})),
         (
             "weights.safetensors",
+            save({"fc.weight": np.full((2, 2), np.nan, np.float32), "fc.bias": np.zeros(2, "f4")}),
+        ),
+        (
+            "weights.safetensors",
+            save({"fc.weight": np.eye(2, dtype="f4"), "fc.bias": np.full(2, np.inf, np.float32)}),
+        ),
+        (
+            "weights.safetensors",
             save({"fc.weight": np.eye(3, dtype=np.float32), "fc.bias": np.zeros(3, np.float32)}),
         ),
     ],

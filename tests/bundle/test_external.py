@@ -117,3 +117,50 @@ def test_endless_nesting_is_refused() -> None:
         graph = field(1, field(5, field(6, graph)))  # graph > node > attribute > graph
     with pytest.raises(BundleError, match="nested too deeply"):
         external_locations(field(7, graph))
+
+
+def varint(value: int, length: int = 1) -> bytes:
+    """A number in at least `length` bytes; the shortest encoding takes no choice."""
+    groups = [value & 0x7F]
+    while value := value >> 7:
+        groups.append(value & 0x7F)
+    groups += [0] * (length - len(groups))
+    return bytes([group | 0x80 for group in groups[:-1]] + [groups[-1]])
+
+
+def test_a_tag_that_onnxruntime_cuts_to_32_bits_hides_no_graph() -> None:
+    """Frozen bytes: field 7, the graph, with 2**32 added to its tag; it opens secret.bin."""
+    hidden = bytes.fromhex(
+        "ba80808010302a2e080110014201776a0b0a066f66667365741201306a160a086c6f6361"
+        "74696f6e120a7365637265742e62696e7001"
+    )
+    with pytest.raises(BundleError, match="no tag of a field"):
+        external_locations(hidden)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x02\x00", b"\x00\x01", b"\xba\x00\x00", b"\x3a\x80\x00", b"\xff" * 12]
+)
+def test_tags_and_lengths_that_no_writer_produces_are_refused(content: bytes) -> None:
+    with pytest.raises(BundleError):
+        external_locations(content)
+
+
+@given(data=st.data())
+def test_every_other_encoding_of_a_tag_or_length_is_refused_or_found(data: st.DataObject) -> None:
+    """A model > graph > tensor > location with any tag and length written in another way."""
+    number = st.sampled_from([0, 0, 0, 2**32, 2**33, 2**35, 2**61])
+
+    def field(tag: int, content: bytes) -> bytes:
+        key = (tag << 3 | 2) + data.draw(number)
+        longer = data.draw(st.integers(1, 10))
+        size = data.draw(st.integers(1, 10))
+        return varint(key, longer) + varint(len(content), size) + content
+
+    entry = field(1, b"location") + field(2, b"secret.bin")
+    model = field(7, field(5, field(13, entry)))
+    try:
+        found = external_locations(model)
+    except BundleError:
+        return
+    assert found == {"secret.bin"}

@@ -21,12 +21,16 @@ from sel_edge.core.ledger import (
     Decision,
     Evaluation,
     LedgerWriter,
+    Levels,
+    Session,
     Tick,
     Update,
     read_ledger,
 )
 from sel_edge.core.ledger_records import (
     decision_from_row,
+    levels_from_row,
+    session_from_row,
     tick_from_row,
     to_row,
     update_from_row,
@@ -80,10 +84,32 @@ UPDATES = st.builds(
 )
 
 
+SESSIONS = st.builds(
+    Session,
+    frame=COUNTS,
+    started_utc=st.text(),
+    source=st.text(),
+    source_sha256=st.text(),
+    note=st.text(),
+    meter=st.text(),
+    energy_origin=st.sampled_from(["measured", "estimated"]),
+    versions=st.dictionaries(NAMES, st.text(), max_size=3),
+)
+LEVEL = st.tuples(NUMBERS, NUMBERS, NUMBERS)
+LEVELS = st.builds(Levels, COUNTS, NAMES, st.dictionaries(NAMES, LEVEL, max_size=3), LEVEL, LEVEL)
+
+
 def tick(start: int = 0, n: int = 10) -> Tick:
     windows = {"cat": ClassEmbarrassment(1.5, None, 3)}
     energy = Energy(0.5, "estimated")
     return Tick(start, n, "1: clean", {"cat": (4, 3)}, windows, 1000, energy, 0.1)
+
+
+def session(frame: int) -> Session:
+    source = ("digits:test?labels=0.1", "f" * 64, "a note")
+    return Session(
+        frame, "2026-01-02T03:04:05+00:00", *source, "rapl:0", "measured", {"numpy": "2"}
+    )
 
 
 def update(head_after: str, kept: bool = True) -> Update:
@@ -98,9 +124,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "run" / LEDGER_FILE
 
 
-@given(TICKS, DECISIONS, UPDATES)
+@given(TICKS, DECISIONS, UPDATES, SESSIONS, LEVELS)
 def test_every_record_comes_back_from_its_row(
-    some_tick: Tick, decision: Decision, some_update: Update
+    some_tick: Tick, decision: Decision, some_update: Update, session: Session, levels: Levels
 ) -> None:
     with sqlite3.connect(":memory:") as database:
         database.row_factory = sqlite3.Row
@@ -114,15 +140,21 @@ def test_every_record_comes_back_from_its_row(
         assert tick_from_row(through_the_database(some_tick)) == some_tick
         assert decision_from_row(through_the_database(decision)) == decision
         assert update_from_row(through_the_database(some_update)) == some_update
+        assert session_from_row(through_the_database(session)) == session
+        assert levels_from_row(through_the_database(levels)) == levels
     database.close()
 
 
 def test_what_is_recorded_is_read_in_order(path: Path) -> None:
     fire = Decision(10, "fire", "cat: E 1.9 over 40 labels, was 0.4", ("cat",))
     evaluation = Evaluation("before", "shifted", 100, 41)
+    sessions = [session(0), session(10)]
+    levels = Levels(10, "bb", {"cat": (0.1, 0.25, 0.01)}, (0.2, 0.3, 0.1), (0.2, 0.3, 0.1))
     with LedgerWriter(path) as ledger:
         ledger.identify("bundle_hash", "abc")
-        ledger.record(tick(), [fire], [update("bb")])
+        ledger.record_session(sessions[0])
+        ledger.record(tick(), [fire], [update("bb")], levels)
+        ledger.record_session(sessions[1])
         ledger.record(tick(10))
         ledger.record_evaluation(evaluation)
     read = read_ledger(path)
@@ -131,6 +163,8 @@ def test_what_is_recorded_is_read_in_order(path: Path) -> None:
     assert read.decisions == [fire]
     assert read.updates == [update("bb")]
     assert read.evaluations == [evaluation]
+    assert read.sessions == sessions
+    assert read.levels == [levels]
 
 
 def test_it_can_be_read_while_it_is_written(path: Path) -> None:
@@ -147,6 +181,17 @@ def test_a_later_writer_goes_on_where_the_last_one_stopped(path: Path) -> None:
         ledger.record(tick(), [], [update("bb"), update("bb", kept=False)])
     with LedgerWriter(path) as ledger:
         assert (ledger.frames(), ledger.current_head()) == (10, "bb")
+
+
+def test_the_last_levels_of_a_head_are_found(path: Path) -> None:
+    def levels(head: str, frame: int) -> Levels:
+        return Levels(frame, head, {}, (0.1, 0.2, 0.3), (0.1, 0.2, 0.3))
+
+    with LedgerWriter(path) as ledger:
+        for frame, head in enumerate(("aa", "bb", "aa", "cc")):
+            ledger.record(tick(10 * frame), levels=levels(head, frame))
+        assert ledger.current_levels("aa") == levels("aa", 2)
+        assert ledger.current_levels("dd") is None
 
 
 def test_a_ledger_belongs_to_one_bundle(path: Path) -> None:
@@ -248,9 +293,52 @@ def test_a_damaged_ledger_is_an_error_and_never_a_traceback(path: Path, damage: 
         path.write_bytes(content[: len(content) // 2])
     else:
         path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    with pytest.raises(RunDirectoryError, match="damaged"):
+        read_ledger(path)
+    with pytest.raises(RunDirectoryError, match="damaged"), LedgerWriter(path) as ledger:
+        ledger.frames()
+
+
+def test_after_a_crash_every_page_is_checked_before_anything_is_added(path: Path) -> None:
+    with LedgerWriter(path) as ledger:
+        for number in range(2000):
+            ledger.record(tick(10 * number))
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2 // 4096 * 4096
+    content[middle : middle + 4096] = b"\xff" * 4096
+    path.write_bytes(content)
+    with LedgerWriter(path) as ledger:  # closed cleanly: the pages it needs are intact
+        assert ledger.frames() == 20000
+    path.with_name(f"{path.name}-wal").touch()
+    with pytest.raises(RunDirectoryError, match="damaged"):
+        LedgerWriter(path)
+
+
+def test_a_ledger_that_lacks_a_table_is_damaged(path: Path) -> None:
+    LedgerWriter(path).close()
+    database = sqlite3.connect(path)
+    database.execute("DROP TABLE sessions")
+    database.close()
     for open_it in (read_ledger, LedgerWriter):
-        with pytest.raises(RunDirectoryError, match="damaged"):
+        with pytest.raises(RunDirectoryError, match="no table sessions"):
             open_it(path)
+
+
+def test_a_ledger_is_read_where_nothing_can_be_written(path: Path) -> None:
+    with LedgerWriter(path) as ledger:
+        ledger.record(tick())
+    # A link that leads nowhere in place of the shared-memory file stops SQLite even as root.
+    path.with_name(f"{path.name}-shm").symlink_to("nowhere")
+    path.parent.chmod(0o555)
+    try:
+        assert read_ledger(path).ticks == [tick()]
+        path.parent.chmod(0o755)
+        path.with_name(f"{path.name}-wal").write_bytes(b"not folded in")
+        path.parent.chmod(0o555)
+        with pytest.raises(StorageError):
+            read_ledger(path)
+    finally:
+        path.parent.chmod(0o755)
 
 
 def test_a_creation_that_was_cut_off_is_begun_again(path: Path) -> None:

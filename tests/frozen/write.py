@@ -24,7 +24,7 @@ def main(folder: Path) -> None:
     path = folder / "device-v1" / "ledger.sqlite"
     with LedgerWriter(path) as ledger:
         runtime = Runtime(bundle, ledger, open_meter())
-        for number in range(12):
+        for number in range(16):
             names = CLASSES if number < 4 else (*CLASSES, NEW_CLASS)
             images, drawn = Patterns().draw(TICK, seed=number, names=names)
             segment = "1: known" if number < 4 else "2: new"

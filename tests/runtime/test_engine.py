@@ -89,6 +89,19 @@ def test_a_graph_that_reads_past_the_weights_is_refused(bundle: Bundle, tmp_path
         Engine(other)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_a_network_that_answers_with_nonsense_is_refused(
+    bundle: Bundle, network: Network, tmp_path: Path, value: float
+) -> None:
+    from safetensors.numpy import load, save
+
+    tensors = load(bundle.member("weights.safetensors").read_bytes())
+    tensors["conv.bias"] = np.full_like(network.filter_bias, value)
+    diverged = rewritten(bundle, tmp_path / "other", weights=save(tensors))
+    with pytest.raises(BundleError, match="not finite"):
+        Engine(diverged).infer(np.zeros((2, SIDE, SIDE, 1), np.uint8))
+
+
 def test_a_graph_with_other_outputs_than_the_manifest_is_refused(
     bundle: Bundle, tmp_path: Path
 ) -> None:
