@@ -27,7 +27,7 @@ from sel_edge.bundle.manifest import (
 from sel_edge.core.errors import BundleError
 from sel_edge.core.files import new_directory, sha256_bytes, sha256_file, storage_errors
 
-ANCHORS_PER_CLASS = 2
+MIN_ANCHORS_PER_CLASS = 2
 """The fewest that work: one to replay, and one that only the guard sees."""
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -76,11 +76,11 @@ class Bundle:
         )
         classes = len(self.manifest.classes)
         in_range = bool(((labels >= 0) & (labels < classes)).all())
-        enough = in_range and np.bincount(labels, minlength=classes).min() >= ANCHORS_PER_CLASS
+        enough = in_range and np.bincount(labels, minlength=classes).min() >= MIN_ANCHORS_PER_CLASS
         if not enough or not np.isfinite(features).all():
             raise BundleError(
                 "The anchors of the bundle cannot be used.",
-                f"At least {ANCHORS_PER_CLASS} of every class, with finite features, are expected.",
+                f"At least {MIN_ANCHORS_PER_CLASS} of every class, with finite features, are due.",
                 "Export the bundle again.",
             )
         return Anchors(images, labels, features)

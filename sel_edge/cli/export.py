@@ -10,7 +10,13 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from sel_edge.bundle.bundle import Anchors, Bundle, pack_anchors, write_bundle
+from sel_edge.bundle.bundle import (
+    MIN_ANCHORS_PER_CLASS,
+    Anchors,
+    Bundle,
+    pack_anchors,
+    write_bundle,
+)
 from sel_edge.bundle.manifest import (
     ANCHORS_FILE,
     GRAPH_FILE,
@@ -34,7 +40,6 @@ from sel_edge.runtime.engine import Engine
 
 PARITY_TOLERANCE = 1e-4
 ANCHORS_PER_CLASS = 20
-MIN_ANCHORS_PER_CLASS = 2
 # Half of the kinds: the others stay unforeseen, and rehearsals can show them.
 CALIBRATION = (("gaussian_noise", 2), ("blur", 2), ("fog", 3), ("jpeg", 4))
 
