@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/main-job"))
     options = parser.parse_args()
     arguments = ["demo", "--data", options.data, "--out", str(options.work), "--replace"]
+    commit = provenance.commit()  # before this record itself makes the checkout differ
     subprocess.run([*PROGRAM, *arguments], check=True)
     options.out.mkdir(parents=True, exist_ok=True)
     for name in ("summary.json", "report.html"):
@@ -40,7 +41,7 @@ def main() -> None:
         "command": command,
         "machine": provenance.machine(),
         "versions": provenance.versions(),
-        "commit": provenance.commit(),
+        "commit": commit,
         "device": collect(options.work / "device"),
     }
     write_atomic(options.out / "record.json", json.dumps(record, indent=1).encode() + b"\n")
