@@ -9,6 +9,7 @@ as a whole. `tests/test_docs.py` checks that both are what this tool would write
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import re
 import sys
@@ -51,14 +52,12 @@ def generated() -> dict[Path, str]:
 
 
 def command_line() -> str:
-    """All help texts, and the exit codes."""
-    context = click.Context(cli, info_name="sel-edge", terminal_width=100)
-    parts = ["# Command line", "", "Generated from the help texts by `tools/make_docs.py`.", ""]
-    parts += _help(cli, context, "sel-edge")
+    """Every command with its options, and the exit codes."""
+    parts = ["# Command line", "", "Generated from the commands by `tools/make_docs.py`.", ""]
+    context = click.Context(cli, info_name="sel-edge")
     for name in cli.list_commands(context):
         _, command, _ = cli.resolve_command(context, [name])
-        inner = click.Context(command or cli, info_name=name, parent=context, terminal_width=100)
-        parts += _help(inner.command, inner, f"sel-edge {name}")
+        parts += _described(command or cli, name)
     parts += ["## Exit codes", "", "| code | meaning |", "|---|---|"]
     parts += [f"| {code} | {meaning} |" for code, meaning in exit_codes()]
     return "\n".join(parts) + "\n"
@@ -107,8 +106,11 @@ def adapting_table() -> str:
     rows.append(
         f"| triggers, of these false | | {summary['triggers']}, {summary['false_triggers']} |"
     )
+    record = _read(RECORDS / "cifar10-main-job" / "record.json")
+    data = record["device"]["streams"][0]["sessions"][0]["note"]
     note = (
-        "From [docs/records/cifar10-main-job](docs/records/cifar10-main-job/README.md), one seed."
+        "From [docs/records/cifar10-main-job](docs/records/cifar10-main-job/README.md): "
+        f"{data}; shifted by a loss of contrast, one seed."
     )
     return "\n".join([*rows, "", note, ""])
 
@@ -140,9 +142,32 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
-def _help(command: click.Command, context: click.Context, name: str) -> list[str]:
-    text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
-    return [f"## `{name}`", "", "```", text, "```", ""]
+def _described(command: click.Command, name: str) -> list[str]:
+    """A command's help text and its options; click's own layout differs between its versions."""
+    arguments = [p.human_readable_name for p in command.params if isinstance(p, click.Argument)]
+    lines = [f"## `{' '.join(['sel-edge', name, *arguments])}`", ""]
+    lines += [*inspect.cleandoc(command.help or "").splitlines(), ""]
+    lines += ["| option | value | default | meaning |", "|---|---|---|---|"]
+    for option in command.params:
+        if isinstance(option, click.Option):
+            lines.append(
+                f"| `{option.opts[0]}` | {_value(option)} | {_default(option)} | {option.help or ''} |"
+            )
+    return [*lines, ""]
+
+
+def _value(option: click.Option) -> str:
+    if option.is_flag:
+        return "flag"
+    if isinstance(option.type, click.Choice):
+        return ", ".join(option.type.choices)
+    return option.metavar or option.type.name
+
+
+def _default(option: click.Option) -> str:
+    if option.required:
+        return "needed"
+    return str(option.default) if option.show_default else ""
 
 
 def _read(path: Path) -> Any:

@@ -41,7 +41,11 @@ DIGITS_OVERRIDES = ("crop_padding = 2", "flip = false")
 @click.command("demo")
 @click.option("--data", default="digits?size=16", show_default=True, help="Data SPEC.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs/demo"),
+    show_default=True,
+    help="The directory of everything the demo makes.",
 )
 @click.option("--replace", is_flag=True, help="Replace an earlier demo in --out.")
 @click.option(
@@ -51,7 +55,13 @@ DIGITS_OVERRIDES = ("crop_padding = 2", "flip = false")
     show_default=True,
     help="Multiply the epochs of both recipes.",
 )
-@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, MAX_SEED),
+    default=0,
+    show_default=True,
+    help="Of both pretraining runs.",
+)
 def command(data: str, out: Path, replace: bool, epochs_scale: float, seed: int) -> int:
     """Run the main job on one data set and end with a table and an HTML report.
 

@@ -28,7 +28,13 @@ MAX_SEED = 2**32 - 1
 
 @click.command("pretrain")
 @click.option("--data", help="Data SPEC: digits, cifar10, cifar10:PATH, folder:PATH, npz:PATH.")
-@click.option("--model", type=click.Choice(MODELS), default="resnet18", show_default=True)
+@click.option(
+    "--model",
+    type=click.Choice(MODELS),
+    default="resnet18",
+    show_default=True,
+    help="With a 3x3 stride-1 stem and no max-pool.",
+)
 @click.option(
     "--width",
     type=click.Choice([str(w) for w in WIDTHS]),
@@ -52,7 +58,11 @@ MAX_SEED = 2**32 - 1
     help="Multiply the epochs of every stage.",
 )
 @click.option(
-    "--init", type=click.Choice(["scratch", "imagenet"]), default="scratch", show_default=True
+    "--init",
+    type=click.Choice(["scratch", "imagenet"]),
+    default="scratch",
+    show_default=True,
+    help="First weights: random, or torchvision's (width 64 only).",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
@@ -62,7 +72,13 @@ MAX_SEED = 2**32 - 1
     show_default=True,
     help="auto times both for a moment and takes the faster one.",
 )
-@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, MAX_SEED),
+    default=0,
+    show_default=True,
+    help="Fixes first weights, order, augmentation and anchors.",
+)
 @click.option(
     "--holdout",
     type=click.IntRange(0),
