@@ -150,9 +150,8 @@ def _described(command: click.Command, name: str) -> list[str]:
     lines += ["| option | value | default | meaning |", "|---|---|---|---|"]
     for option in command.params:
         if isinstance(option, click.Option):
-            lines.append(
-                f"| `{option.opts[0]}` | {_value(option)} | {_default(option)} | {option.help or ''} |"
-            )
+            cells = (f"`{option.opts[0]}`", _value(option), _default(option), option.help or "")
+            lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
 
 
