@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 
 from sel_edge.cli.main import run
+from sel_edge.data.sources import load_splits
 
 # No timed asserts: machines that run tests are slow and busy.
 settings.register_profile("sel-edge", deadline=None)
@@ -70,3 +72,19 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, cache: None) -> Path:
         assert run([str(argument) for argument in [*arguments, *QUICK]]) == 0
     assert run(["export", str(folder / "dense"), "--out", str(folder / "bundle")]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Digits as an .npz, for environments without scikit-learn."""
+    path = tmp_path_factory.mktemp("frames") / "digits.npz"
+    splits = load_splits(DATA)
+    names = np.array(splits.train.classes)
+    np.savez(
+        path,
+        x_train=splits.train.images,
+        y_train=names[splits.train.labels],
+        x_test=splits.test.images,
+        y_test=names[splits.test.labels],
+    )
+    return path

@@ -8,7 +8,7 @@ import numpy as np
 
 from sel_edge.core.errors import DataError
 from sel_edge.data.dataset import Splits
-from sel_edge.data.spec import DataSpec, SegmentSpec, parse_data
+from sel_edge.data.spec import SegmentSpec, parse_data
 
 NEW_CLASSES = 2
 SHIFT = ("contrast", 3)
@@ -52,71 +52,87 @@ def plan_stream(data: str, splits: Splits) -> DemoStream:
         DataError: fewer than four classes, or too few images.
     """
     base, classes = parse_data(data), splits.test.classes
+    frames = _count_frames(data, splits)
+    known = replace(base, classes=classes[:-NEW_CLASSES])
+    new = replace(base, classes=classes[-NEW_CLASSES:])
+    old_probe = SegmentSpec(
+        source=known,
+        split="test",
+        seed=SEED,
+        skip=frames.unchanged + frames.shifted,
+        n=frames.old_probe,
+    )
+    new_probe = replace(
+        old_probe, source=new, split="all", skip=frames.appearing, n=frames.new_probe
+    )
+    segments = (
+        replace(old_probe, skip=0, n=frames.unchanged, labels=LABELS, name="unchanged"),
+        replace(
+            old_probe,
+            corrupt=SHIFT,
+            skip=frames.unchanged,
+            n=frames.shifted,
+            labels=LABELS,
+            name=f"shifted by {SHIFT[0]}",
+        ),
+        replace(
+            new_probe,
+            skip=0,
+            n=frames.appearing,
+            labels=LABELS,
+            name=f"new classes {' and '.join(new.classes)}",
+        ),
+    )
+    return DemoStream(
+        known=str(known),
+        source="+".join(map(str, segments)),
+        probes={
+            "old": str(old_probe),
+            "shifted": str(replace(old_probe, corrupt=SHIFT)),
+            "new": str(new_probe),
+        },
+        unchanged_frames=frames.unchanged,
+    )
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """Lengths of the segments and of the probes."""
+
+    unchanged: int
+    shifted: int
+    appearing: int
+    old_probe: int
+    new_probe: int
+
+
+def _count_frames(data: str, splits: Splits) -> _Frames:
+    classes = splits.test.classes
     if len(classes) < NEW_CLASSES + 2:
         raise DataError(
             f"{data} has {len(classes)} classes.",
             f"The demo keeps {NEW_CLASSES} of them for later and needs at least 2 to begin with.",
             "Choose data with four classes or more.",
         )
-    known = _keep(base, classes[:-NEW_CLASSES])
-    new = _keep(base, classes[-NEW_CLASSES:])
     test, train = (
         np.bincount(s.labels, minlength=len(classes)) for s in (splits.test, splits.train)
     )
-    known_frames = int(test[:-NEW_CLASSES].sum())
-    new_frames = int((test + train)[-NEW_CLASSES:].sum())
-    unchanged = min(MAX_FRAMES, int(UNCHANGED * known_frames))
-    shifted = min(MAX_FRAMES, int(SHIFTED * known_frames))
-    appearing = min(MAX_NEW_FRAMES, int(NEW * new_frames))
+    known = int(test[:-NEW_CLASSES].sum())
+    new = int((test + train)[-NEW_CLASSES:].sum())
+    unchanged = min(MAX_FRAMES, int(UNCHANGED * known))
+    shifted = min(MAX_FRAMES, int(SHIFTED * known))
+    appearing = min(MAX_NEW_FRAMES, int(NEW * new))
     if unchanged < MIN_UNCHANGED or appearing < MIN_NEW:
         raise DataError(
-            f"{data} has {known_frames} test images of its first classes and {new_frames} images "
-            f"of its last {NEW_CLASSES}.",
+            f"{data} has {known} test images of its first classes and {new} images of its last "
+            f"{NEW_CLASSES}.",
             f"The demo needs {int(MIN_UNCHANGED / UNCHANGED)} and {int(MIN_NEW / NEW) + 1}.",
             "Choose data with more images.",
         )
-    old_probe = SegmentSpec(
-        source=known,
-        split="test",
-        seed=SEED,
-        skip=unchanged + shifted,
-        n=min(MAX_FRAMES, known_frames - unchanged - shifted),
+    return _Frames(
+        unchanged=unchanged,
+        shifted=shifted,
+        appearing=appearing,
+        old_probe=min(MAX_FRAMES, known - unchanged - shifted),
+        new_probe=min(MAX_FRAMES, new - appearing),
     )
-    steady = replace(old_probe, skip=0, n=unchanged, labels=LABELS, name="unchanged")
-    shift = replace(
-        old_probe,
-        corrupt=SHIFT,
-        skip=unchanged,
-        n=shifted,
-        labels=LABELS,
-        name=f"shifted by {SHIFT[0]}",
-    )
-    appearance = SegmentSpec(
-        source=new,
-        split="all",
-        seed=SEED,
-        n=appearing,
-        labels=LABELS,
-        name=f"new classes {' and '.join(new.classes)}",
-    )
-    new_probe = SegmentSpec(
-        source=new,
-        split="all",
-        seed=SEED,
-        skip=appearing,
-        n=min(MAX_FRAMES, new_frames - appearing),
-    )
-    return DemoStream(
-        known=str(known),
-        source="+".join(str(segment) for segment in (steady, shift, appearance)),
-        probes={
-            "old": str(old_probe),
-            "shifted": str(replace(old_probe, corrupt=SHIFT)),
-            "new": str(new_probe),
-        },
-        unchanged_frames=unchanged,
-    )
-
-
-def _keep(base: DataSpec, classes: tuple[str, ...]) -> DataSpec:
-    return replace(base, classes=classes)

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -29,26 +28,6 @@ def edge(*arguments: object) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=120,
     )
-
-
-@pytest.fixture(scope="module")
-def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Digits as an .npz, since scikit-learn is not on the edge either."""
-    import numpy as np
-
-    from sel_edge.data.sources import load_splits
-
-    path = tmp_path_factory.mktemp("frames") / "digits.npz"
-    splits = load_splits("digits?classes=0,1,2,3")
-    names = np.array(splits.train.classes)
-    np.savez(
-        path,
-        x_train=splits.train.images,
-        y_train=names[splits.train.labels],
-        x_test=splits.test.images,
-        y_test=names[splits.test.labels],
-    )
-    return path
 
 
 def test_the_edge_commands_work(workshop, frames, tmp_path):

@@ -39,7 +39,7 @@ def call(edge: Path, *arguments: object) -> str:
 
 
 @pytest.mark.proof
-def test_the_edge_install_is_light_and_whole(edge, workshop, tmp_path):
+def test_the_edge_install_is_light_and_whole(edge, workshop, frames, tmp_path):
     installed = subprocess.run(
         [edge / "python", "-m", "pip", "list", "--format=json"],
         check=True,
@@ -53,7 +53,6 @@ def test_the_edge_install_is_light_and_whole(edge, workshop, tmp_path):
     assert size_mb < EDGE_SITE_LIMIT_MB
     assert "onnxruntime" in call(edge, "doctor")
     assert "every hash is right" in call(edge, "inspect", workshop / "bundle")
-    frames = write_frames(tmp_path)
     state = tmp_path / "state"
     source = f"npz:{frames}:test?n=96&labels=0.3"
     call(edge, "run", workshop / "bundle", "--source", source, "--state", state)
@@ -63,21 +62,3 @@ def test_the_edge_install_is_light_and_whole(edge, workshop, tmp_path):
     page = call(edge, "report", state)
     assert "report.html" in page
     assert "<style" in (state / "report.html").read_text()
-
-
-def write_frames(folder: Path) -> Path:
-    """Digits as an .npz: the empty environment has no scikit-learn."""
-    import numpy as np
-
-    from sel_edge.data.sources import load_splits
-
-    splits = load_splits("digits?classes=0,1,2,3")
-    names = np.array(splits.train.classes)
-    np.savez(
-        folder / "digits.npz",
-        x_train=splits.train.images,
-        y_train=names[splits.train.labels],
-        x_test=splits.test.images,
-        y_test=names[splits.test.labels],
-    )
-    return folder / "digits.npz"

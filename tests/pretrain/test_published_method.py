@@ -30,88 +30,117 @@ OVERRIDES = [
 CPU = torch.device("cpu")
 
 
+def cold_scores(model, data, normalize) -> np.ndarray:
+    """Cross-entropy of every image under the first weights, in evaluation mode."""
+    model.eval()
+    with torch.no_grad():
+        log_p = torch.log_softmax(model(normalize(data.images, CPU)).double(), dim=1)
+    return -log_p[np.arange(len(data)), data.labels].numpy()
+
+
+def first_gamma(model, data, normalize, percentile: float) -> float:
+    """The percentile of |gradient| over all parameters for one batch of 128 at fresh weights."""
+    fresh = copy.deepcopy(model).train()
+    chosen = generator(0, "gamma_0").choice(len(data), 128, replace=False)
+    logits = fresh(normalize(data.images[chosen], CPU))
+    (-torch.log_softmax(logits, 1)[range(128), data.labels[chosen]]).mean().backward()
+    gradients = np.concatenate([p.grad.numpy().ravel() for p in fresh.parameters()])
+    return float(np.quantile(np.abs(gradients), percentile / 100))
+
+
+def easy_to_hard(scores, labels, stage) -> np.ndarray:
+    """The slice of every class, sorted by score."""
+    pool = []
+    for label in range(4):
+        members = np.flatnonzero(labels == label)
+        members = members[np.argsort(scores[members], kind="stable")]
+        first, last = (round(share * len(members)) for share in (stage.start, stage.end))
+        pool += members[first:last].tolist()
+    return np.array(sorted(pool))
+
+
+def image_flops(model, backward: bool) -> int:
+    """FLOPs of one image by torch's counter."""
+    with FlopCounterMode(display=False) as counter:
+        y = model(torch.zeros(1, 1, 8, 8)).sum()
+        if backward:
+            y.backward()
+    model.zero_grad()
+    return counter.get_total_flops()
+
+
+class HandMadeAdam:
+    """Adam that masks gradients first; `zeroed` is the share of the last step."""
+
+    def __init__(self, parameters) -> None:
+        self.parameters = list(parameters)
+        self.size = sum(p.numel() for p in self.parameters)
+        self.m, self.v = ([torch.zeros_like(p) for p in self.parameters] for _ in range(2))
+        self.steps = 0
+        self.zeroed = 0.0
+
+    def step(self, rate: float, gamma: float) -> None:
+        self.steps += 1
+        zero = 0
+        for p, m, v in zip(self.parameters, self.m, self.v, strict=True):
+            g = torch.where(p.grad.abs() <= gamma, torch.zeros(()), p.grad)
+            zero += int((g == 0).sum())
+            m.copy_(0.9 * m + 0.1 * g)
+            v.copy_(0.999 * v + 0.001 * g * g)
+            scale = (v / (1 - 0.999**self.steps)).sqrt() + 1e-8
+            p.data -= rate * (m / (1 - 0.9**self.steps)) / scale
+            p.grad = None
+        self.zeroed = zero / self.size
+
+
+class ClassMeans:
+    """E_c and C_c per batch, averaged over the batches of an epoch that hold the class."""
+
+    def __init__(self) -> None:
+        self.e, self.c, self.seen = np.zeros(4), np.zeros(4), np.zeros(4)
+
+    def add(self, logits, labels) -> None:
+        warm = torch.log_softmax(logits.detach().double() / 1.5, 1).numpy()
+        for label in set(labels.tolist()):
+            e = -warm[labels == label, label].mean()
+            self.e[label] += e
+            self.c[label] += max(0.0, 1.0 - e)
+            self.seen[label] += 1
+
+    def columns(self) -> dict[str, float]:
+        parts = {"E": self.e / self.seen, "C": self.c / self.seen}
+        return {f"{part}_{c}": values[c] for part, values in parts.items() for c in range(4)}
+
+
 def reference(recipe) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
     """Final weights and what the history should say, epoch by epoch."""
     data = load_splits(FOUR_DIGITS).train
     normalize = fit_normalization(data)
     model = build_model(4, 8, 1, "scratch", 0)
-    parameters = list(model.parameters())
-    size = sum(p.numel() for p in parameters)
-
-    model.eval()
-    with torch.no_grad():
-        log_p = torch.log_softmax(model(normalize(data.images, CPU)).double(), dim=1)
-    scores = -log_p[np.arange(len(data)), data.labels].numpy()
-
-    fresh = copy.deepcopy(model).train()
-    chosen = generator(0, "gamma_0").choice(len(data), 128, replace=False)
-    logits = fresh(normalize(data.images[chosen], CPU))
-    (-torch.log_softmax(logits, 1)[range(128), data.labels[chosen]]).mean().backward()
-    gradients = np.abs(np.concatenate([p.grad.numpy().ravel() for p in fresh.parameters()]))
-    gamma_0 = np.quantile(gradients, recipe.gradient_mask.percentile / 100)
-
-    with FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, 1, 8, 8)).sum().backward()
-    flops_of_image = counter.get_total_flops()
-    model.zero_grad()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.zeros(1, 1, 8, 8))
-    executed = counter.get_total_flops() * len(data) + 128 * flops_of_image
-
-    model.train()
-    m, v = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
-    rows, paper, step, epoch = [], 0.0, 0, 0
+    scores = cold_scores(model, data, normalize)
+    gamma_0 = first_gamma(model, data, normalize, recipe.gradient_mask.percentile)
+    of_image = image_flops(model, backward=True)
+    executed = image_flops(model, backward=False) * len(data) + 128 * of_image
+    adam = HandMadeAdam(model.train().parameters())
+    rows, paper = [], 0.0
     for index, stage in enumerate(recipe.stages):
         gamma = gamma_0 * (1 - 0.4 * index / len(recipe.stages))
-        pool = []
-        for label in range(4):
-            members = np.flatnonzero(data.labels == label)
-            easy_first = members[np.argsort(scores[members], kind="stable")]
-            pool += easy_first[
-                round(stage.start * len(members)) : round(stage.end * len(members))
-            ].tolist()
+        pool = easy_to_hard(scores, data.labels, stage)
         for _ in range(stage.epochs):
-            rates, zeroed, e_sum, c_sum, seen = [], [], np.zeros(4), np.zeros(4), np.zeros(4)
-            batches = training_batches(data, np.array(sorted(pool)), recipe, 0, epoch, 0)
-            for images, labels in batches:
-                n = len(labels)
+            rates, zeroed, classes = [], [], ClassMeans()
+            for images, labels in training_batches(data, pool, recipe, 0, len(rows), 0):
                 logits = model(normalize(images, CPU))
-                loss = -torch.log_softmax(logits, 1)[range(n), labels].mean()
+                loss = -torch.log_softmax(logits, 1)[range(len(labels)), labels].mean()
                 loss.backward()
-                rate = 1e-3 * (1 + 2 * loss.item())
-                zero = 0
-                step += 1
-                for i, p in enumerate(parameters):
-                    g = torch.where(p.grad.abs() <= gamma, torch.zeros(()), p.grad)
-                    zero += int((g == 0).sum())
-                    m[i] = 0.9 * m[i] + 0.1 * g
-                    v[i] = 0.999 * v[i] + 0.001 * g * g
-                    direction = m[i] / (1 - 0.9**step)
-                    scale = (v[i] / (1 - 0.999**step)).sqrt() + 1e-8
-                    p.data -= rate * direction / scale
-                    p.grad = None
-                warm = torch.log_softmax(logits.detach().double() / 1.5, 1).numpy()
-                for label in set(labels.tolist()):
-                    mine = labels == label
-                    e = -warm[mine, label].mean()
-                    e_sum[label] += e
-                    c_sum[label] += max(0.0, 1.0 - e)
-                    seen[label] += 1
-                rates.append(rate)
-                zeroed.append(zero / size)
-                paper += 2 * size * (1 - zero / size) * n
-                executed += flops_of_image * n
-            epoch += 1
-            rows.append(
-                {
-                    "learning_rate_mean": np.mean(rates),
-                    "sparsity": np.mean(zeroed),
-                    "flops_T": paper / 1e12,
-                    "executed_flops_T": executed / 1e12,
-                    **{f"E_{c}": e_sum[c] / seen[c] for c in range(4)},
-                    **{f"C_{c}": c_sum[c] / seen[c] for c in range(4)},
-                }
-            )
+                rates.append(1e-3 * (1 + 2 * loss.item()))
+                adam.step(rates[-1], gamma)
+                zeroed.append(adam.zeroed)
+                classes.add(logits, labels)
+                paper += 2 * adam.size * (1 - adam.zeroed) * len(labels)
+                executed += of_image * len(labels)
+            row = {"learning_rate_mean": np.mean(rates), "sparsity": np.mean(zeroed)}
+            row |= {"flops_T": paper / 1e12, "executed_flops_T": executed / 1e12}
+            rows.append(row | classes.columns())
     return model.state_dict(), rows
 
 
