@@ -1,6 +1,6 @@
 """Put finished runs into the package, small: weights as fp16, five test images per class.
 
-    python tools/make_zoo.py RUN NAME [--no-weights]
+    python tools/make_zoo.py RUN NAME [--spec SPEC] [--no-weights]
 
 NAME is the folder in sel_edge/zoo/. Prints one JSON object as its last line.
 """

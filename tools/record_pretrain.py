@@ -43,7 +43,8 @@ def main() -> None:
         arguments = ["pretrain", "--data", options.data, "--width", options.width]
         arguments += ["--recipe", recipe, "--epochs-scale", scale, "--holdout", options.holdout]
         arguments += ["--seed", options.seed, "--out", str(run)]
-        commands.append(shlex.join(["sel-edge", *arguments]))
+        shown = [*arguments[:-1], f"runs/{recipe}"]
+        commands.append(shlex.join(["sel-edge", *shown]))
         subprocess.run([*PROGRAM, *arguments], check=True)
         keep = options.out / recipe
         keep.mkdir(parents=True, exist_ok=True)

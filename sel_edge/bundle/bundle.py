@@ -25,7 +25,7 @@ from sel_edge.bundle.manifest import (
     parse_manifest,
 )
 from sel_edge.core.errors import BundleError
-from sel_edge.core.files import new_directory, sha256_bytes, sha256_file, storage_errors
+from sel_edge.core.files import new_directory, sha256_bytes, sha256_file
 
 MIN_ANCHORS_PER_CLASS = 2
 """The fewest that work: one to replay, and one that only the guard sees."""
@@ -123,6 +123,17 @@ def open_bundle(path: Path) -> Bundle:
         BundleError: it is no bundle, of another schema, damaged, incomplete, holds a file or link
             that does not belong to it, or its graph reads a file outside it.
     """
+    try:
+        return _open(path)
+    except OSError as error:
+        raise BundleError(
+            f"The bundle {path} cannot be read: {error.strerror or error}.",
+            "A directory that this user may read is expected.",
+            "Check its permissions and the disk.",
+        ) from error
+
+
+def _open(path: Path) -> Bundle:
     present = _entries(path)
     if MANIFEST_FILE not in present:
         raise BundleError(
@@ -208,9 +219,8 @@ def _check_member(path: Path, name: str, member: Member) -> None:
     file = path / name
     if not file.is_file():
         raise _damaged(path, f"{name} is missing")
-    with storage_errors(file):
-        if file.stat().st_size != member.bytes or sha256_file(file) != member.sha256:
-            raise _damaged(path, f"{name} does not match the manifest")
+    if file.stat().st_size != member.bytes or sha256_file(file) != member.sha256:
+        raise _damaged(path, f"{name} does not match the manifest")
 
 
 def _checked(

@@ -28,7 +28,7 @@ EDGE = (
     "rich",
     "safetensors",
 )
-TRAIN = ("matplotlib", "onnx", "onnxscript", "scikit-learn", "torch", "torchvision")
+TRAIN = ("matplotlib", "nvidia-ml-py", "onnx", "onnxscript", "scikit-learn", "torch", "torchvision")
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def describe(manifest: Manifest) -> list[tuple[str, str]]:
         ("image", f"{view.height} x {view.width}, {view.channels} channels"),
         ("anchors", held_out),
     ]
-    rows += [(name, f"{value:.2%}") for name, value in manifest.accuracy.items()]
+    rows += [(printable(name), f"{value:.2%}") for name, value in manifest.accuracy.items()]
     rows += [
         (name, f"{member.bytes:,} bytes, sha256 {member.sha256}")
         for name, member in manifest.members.items()

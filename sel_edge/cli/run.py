@@ -85,8 +85,8 @@ def open_runtime(
     data = manifest.provenance.get("data")
     trained_on = f"{data.get('spec')}, {data.get('note')}" if isinstance(data, dict) else "unknown"
     name = f"{manifest.model.name} of width {manifest.model.width}"
-    ledger.identify("network", f"{name}, trained on {trained_on}".rstrip(", "))
     runtime = Runtime(bundle, ledger, meter, threads=threads)
+    ledger.identify("network", f"{name}, trained on {trained_on}".rstrip(", "))
     ledger.record_session(
         Session(
             frame=ledger.frames(),

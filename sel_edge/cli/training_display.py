@@ -33,7 +33,7 @@ class TrainingDisplay:
             disable=not console.is_terminal,
         )
         self._task: TaskID = self._bar.add_task(recipe.name, total=self._epochs, numbers="")
-        self._rate = (time.perf_counter(), 0)
+        self._rate: tuple[float, int] | None = None
 
     def __enter__(self) -> TrainingDisplay:
         self._bar.start()
@@ -55,9 +55,9 @@ class TrainingDisplay:
 
     def step_done(self, position: Position, steps: int, sums: EpochSums) -> None:
         """Move the bar; accuracy and images per second are of the running epoch."""
+        if self._rate is None or sums.steps == 1:
+            self._rate = (time.perf_counter(), sums.images)
         started, first = self._rate
-        if sums.steps == 1:
-            self._rate = started, first = time.perf_counter(), sums.images
         rate = (sums.images - first) / max(time.perf_counter() - started, 1e-9)
         self._bar.update(
             self._task,

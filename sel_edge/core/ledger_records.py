@@ -71,8 +71,8 @@ class Tick:
         segment: which part of the stream they come from.
         scores: class -> (frames, correctly named frames), where the truth is known.
         embarrassment: class -> windows after this batch, for those classes whose windows differ
-            from what was recorded last; for any other class that one still holds.
-        executed_flops: of the inference.
+            from what was recorded last in this session; for any other class that one still holds.
+        executed_flops: of the inference, the head in use included.
         energy: of the inference, the bookkeeping, and writing the previous tick of the session
             with its decisions; without any update.
         seconds: wall time of the same.

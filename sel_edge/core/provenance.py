@@ -19,6 +19,7 @@ PACKAGES = (
     "pillow",
     "safetensors",
     "scikit-learn",
+    "nvidia-ml-py",
 )
 
 

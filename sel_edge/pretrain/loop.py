@@ -138,7 +138,7 @@ class Trainer:
             stage = stages[self.state.position.stage]
             pool = self._pool(stage)
             self.observer.stage_started(self.state.position.stage, stage, len(pool))
-            while not self._stage_complete(stage):
+            while not self._check_stage(stage):
                 self._run_epoch(pool)
                 self._finish_epoch(stage)
             self.state.position.stage += 1
@@ -257,7 +257,7 @@ class Trainer:
         return torch.cat([p.detach().flatten() for p in self.state.model.parameters()])
 
     def _finish_epoch(self, stage: Stage) -> None:
-        """Evaluate, write the history row, check the gate."""
+        """Evaluate, write the history row, save."""
         setup, state = self.setup, self.state
         logits = predict(state.model, setup.test, setup.normalization, setup.arithmetic)
         reached = accuracy(logits, setup.test.labels)
@@ -272,8 +272,8 @@ class Trainer:
         self.observer.epoch_done(row)
         self._checkpoint()
 
-    def _stage_complete(self, stage: Stage) -> bool:
-        """Whether the stage has had its epochs and passed, or may not be repeated.
+    def _check_stage(self, stage: Stage) -> bool:
+        """Whether the stage is over: it has had its epochs, and its gate lets the run go on.
 
         Raises:
             GateError: gate "repeat", and the extra epochs are used up below the threshold.

@@ -1,7 +1,7 @@
 """The device and the arithmetic: fp32 or bf16, whichever a short measurement finds faster.
 
-Layout stays contiguous everywhere: channels-last bf16 training was 20 times slower than plain bf16
-on one CPU and a fifth faster on another (docs/records/training-step.json).
+Layout stays contiguous everywhere: channels-last bf16 training is reported to be 20 times slower
+than plain bf16 on one CPU, and was a fifth faster on another (docs/records/training-step.json).
 """
 
 from __future__ import annotations

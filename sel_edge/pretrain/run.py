@@ -63,7 +63,8 @@ def start_run(
         )
     require_free(out)
     splits = load_splits(options.data)
-    info = describe_run(options, splits, meter)
+    with _memory_errors():
+        info = describe_run(options, splits, meter)
     runlog.write_info(out, info)
     return _train(out, info, splits, meter, observer, stop_requested)
 
@@ -123,16 +124,16 @@ def _train(
     stop_requested: Callable[[], bool],
 ) -> RunLog:
     """Run to the end from whatever `out` holds, then write what a finished run holds."""
-    setup, state = _restore(out, info, splits, meter)
-    columns = history_columns(setup.train.classes, setup.recipe.staged)
-
-    def save() -> None:
-        _write_checkpoint(out, state)
-        runlog.write_history(out, columns, state.history)
-
     with _memory_errors():
+        setup, state = _restore(out, info, splits, meter)
+        columns = history_columns(setup.train.classes, setup.recipe.staged)
+
+        def save() -> None:
+            _write_checkpoint(out, state)
+            runlog.write_history(out, columns, state.history)
+
         Trainer(setup, state, observer, save, stop_requested).run()
-    _finish(out, info, setup, state)
+        _finish(out, info, setup, state)
     return read_run(out)
 
 

@@ -144,7 +144,7 @@ def sum_up(ledger: Ledger, place: str) -> Stream:
         kept=sum(update.kept for update in ledger.updates),
         rejected=sum(not update.kept for update in ledger.updates),
         segments=tuple(_segment(session, ticks, ledger) for session, ticks in parts),
-        bins=tuple(_bins([ticks for _, ticks in parts], len(ledger.ticks))),
+        bins=tuple(_bins(parts, len(ledger.ticks))),
         progress=tuple(_progress(ledger.evaluations)),
         inference=_cost(ledger.ticks),
         updating=_cost(ledger.updates),
@@ -181,10 +181,14 @@ def _segment(session: int, ticks: list[Tick], ledger: Ledger) -> Segment:
     )
 
 
-def _bins(groups: list[list[Tick]], n_ticks: int) -> Iterable[Bin]:
+def _bins(parts: list[tuple[int, list[Tick]]], n_ticks: int) -> Iterable[Bin]:
     width = max(1, math.ceil(n_ticks / MOST_BINS))
     windows: dict[str, Window] = {}
-    for index, ticks in enumerate(groups):
+    last_session = None
+    for index, (session, ticks) in enumerate(parts):
+        if session != last_session:
+            windows.clear()  # a session begins with none
+            last_session = session
         for at in range(0, len(ticks), width):
             part = ticks[at : at + width]
             for tick in part:

@@ -62,7 +62,7 @@ class Attempt:
         before, after: heads; the same object if nothing was kept.
         verdict: of the candidate.
         labels: labelled frames trained on.
-        executed_flops: training and judging, everything included.
+        executed_flops: matrix products of training and judging; elementwise work is not counted.
     """
 
     before: Head
@@ -261,7 +261,7 @@ class Learner:
         if self.normal is None:
             self.normal = self._warm_up.add(name, loss, estimate)
             if self.normal is not None:
-                self._monitor = Monitor(self.normal, self._config)
+                self._monitor.settle(self.normal)
 
     def _count_unknown(self, name: str, frame: int) -> None:
         if name not in self._unknown and len(self._unknown) == self._config.unknown_classes:

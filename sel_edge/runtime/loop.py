@@ -81,16 +81,16 @@ class Runtime:
         threads: int | None = None,
     ) -> None:
         manifest = bundle.manifest
-        ledger.identify("bundle_hash", manifest.bundle_hash)
         self._ledger, self._meter = ledger, meter
         self._engine = Engine(bundle, threads)
+        base, anchors = Head(*bundle.head(), manifest.classes), bundle.anchors()
+        # Only a bundle that can be used binds the ledger to itself.
+        ledger.identify("bundle_hash", manifest.bundle_hash)
         self._store = HeadStore(ledger.path.parent / HEADS_DIRECTORY)
-        base = Head(*bundle.head(), manifest.classes)
         stored = ledger.current_head()
         head = base if stored is None else self._store.load(stored)
         levels = ledger.current_levels(head.hash)
         self._recorded = None if levels is None else NormalLevels.recorded(levels)
-        anchors = bundle.anchors()
         self._learner = Learner(
             head=head,
             base=base,
@@ -135,7 +135,7 @@ class Runtime:
             segment=batch.segment,
             scores=_scores(predictions, batch.truths),
             embarrassment=self._learner.embarrassment(self._frames),
-            executed_flops=n * self._engine.forward_flops,
+            executed_flops=n * (self._engine.forward_flops + 2 * self.head.weight.size),
             energy=self._energy(joules),
             seconds=seconds,
         )

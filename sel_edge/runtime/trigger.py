@@ -92,7 +92,7 @@ class Trigger:
         self._silent_until = frame + self._cool_down_frames
         learned = {name for signal in ready for name in signal.classes}
         for signal in signals:
-            if signal in ready or learned.issuperset(signal.classes):
+            if signal in ready or (signal.classes and learned.issuperset(signal.classes)):
                 state = self._states[signal.subject]
                 state.needed = 2 * max(signal.samples, state.needed)
                 state.attempted = frame

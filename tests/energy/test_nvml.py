@@ -65,5 +65,4 @@ def test_other_errors_are_not_swallowed(monkeypatch):
 
 def test_the_real_library_without_a_gpu_gives_no_meter():
     pytest.importorskip("pynvml")
-    meter = open_gpu_meter(GPU)
-    assert meter is None or meter.origin == "measured"
+    assert open_gpu_meter(GPU) is None

@@ -49,6 +49,13 @@ def test_a_ledger_and_a_head_of_schema_1(device):
     assert sum(tick.n for tick in ledger.ticks) == EXPECTED["frames"]
     assert kinds == EXPECTED["decisions"]
     assert [update.head_after for update in ledger.updates] == EXPECTED["heads"]
+    assert [[s.source, s.note] for s in ledger.sessions] == EXPECTED["sessions"]
+    found = [[e.name, e.subset, e.n, e.correct] for e in ledger.evaluations]
+    assert found == EXPECTED["evaluations"]
+    segment, scores = EXPECTED["last_tick"]
+    assert ledger.ticks[-1].segment == segment
+    assert {name: list(pair) for name, pair in ledger.ticks[-1].scores.items()} == scores
+    assert [level.head for level in ledger.levels] == EXPECTED["levels"]
     head = HeadStore(device / "heads").load(EXPECTED["heads"][-1])
     assert list(head.classes) == EXPECTED["classes"]
     assert float(head.weight.sum()) == pytest.approx(EXPECTED["weight_sum"], rel=1e-6)
