@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import textwrap
 from typing import Any
@@ -96,11 +97,31 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; see `exit_codes`."""
+    interrupted = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGINT, interrupt)
+    try:
+        return _run(arguments)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        pass
+    except Exception:
+        # Libraries that are being imported swallow the interruption and fail over it later.
+        if not interrupted:
+            raise
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    click.echo("Interrupted.", err=True)
+    return INTERRUPTED_EXIT_CODE
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         result: Any = cli.main(arguments, prog_name="sel-edge", standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("Interrupted.", err=True)
-        return INTERRUPTED_EXIT_CODE
     except click.ClickException as error:
         error.show()
         return error.exit_code

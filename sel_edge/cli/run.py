@@ -14,7 +14,7 @@ from rich.progress import Progress
 from sel_edge.bundle.bundle import Bundle, open_bundle
 from sel_edge.cli.signals import stop_on_signal
 from sel_edge.core import provenance
-from sel_edge.core.errors import INTERRUPTED_EXIT_CODE
+from sel_edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError, DataError
 from sel_edge.core.ledger import LEDGER_FILE, LedgerWriter, Session
 from sel_edge.core.measurement import Meter
 from sel_edge.data.stream import Stream, open_stream
@@ -45,7 +45,7 @@ FRAMES_PER_TICK = 16
     help="Frames answered, judged and written down together.",
 )
 @click.option(
-    "--threads", type=click.IntRange(1), help="Threads of the engine; default: all cores."
+    "--threads", type=click.IntRange(1, 256), help="Threads of the engine; default: all cores."
 )
 @click.option("--profile", help=f"Board for estimated joules: {', '.join(profile_names())}.")
 @click.option("--json", "as_json", is_flag=True, help="Print the ledger's numbers at the end.")
@@ -66,6 +66,7 @@ def command(
     network, stream = open_bundle(bundle), open_stream(source)
     place = bundle.resolve()
     folder = state or place.with_name(f"{place.name}.state")
+    _require_fitting(network, stream, folder)
     meter = open_meter(load_profile(profile) if profile else None)
     with (
         stop_on_signal() as stop,
@@ -73,8 +74,34 @@ def command(
     ):
         runtime = open_runtime(network, ledger, meter, stream, threads)
         complete = run_stream(runtime, stream, frames_per_tick, console, stop)
+    if not complete:
+        click.echo("Interrupted; the ledger holds everything up to here.", err=True)
     click.echo(json.dumps(collect(folder)) if as_json else _in_words(folder))
     return 0 if complete else INTERRUPTED_EXIT_CODE
+
+
+def _require_fitting(network: Bundle, stream: Stream, state: Path) -> None:
+    """Refuse, before anything is written, what can only fail or do harm.
+
+    Raises:
+        DataError: the stream's images do not have the bundle's shape.
+        ConfigError: the state would lie inside the bundle, which would damage it.
+    """
+    shape = network.manifest.preprocessing
+    expected = (shape.height, shape.width, shape.channels)
+    if stream.image_shape != expected:
+        raise DataError(
+            f"The frames of {stream.spec} have height, width, channels {list(stream.image_shape)}.",
+            f"The bundle was made for {list(expected)}.",
+            "Add the ?size= and ?mode= that it was trained with to every segment.",
+        )
+    inside = state.resolve()
+    if network.path.resolve() in (inside, *inside.parents):
+        raise ConfigError(
+            f"--state {state} lies inside the bundle.",
+            "A bundle holds nothing but its own files.",
+            "Choose a directory outside it.",
+        )
 
 
 def open_runtime(

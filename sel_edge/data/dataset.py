@@ -60,9 +60,9 @@ def class_numbers(classes: Sequence[str], wanted: Sequence[str], source: str) ->
     unknown = [name for name in wanted if name not in classes]
     if unknown:
         raise DataError(
-            f"{source} has no class named {', '.join(unknown)}.",
-            f"Its classes are {', '.join(classes)}.",
-            "Correct the classes= key.",
+            f"{source} has no class named {', '.join(map(repr, unknown))}.",
+            f"Its classes are {', '.join(map(repr, classes))}.",
+            "Correct the classes= key; in a name, write a comma as %2C and a + as %2B.",
         )
     return [number for number, name in enumerate(classes) if name in wanted]
 

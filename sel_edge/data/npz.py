@@ -33,7 +33,7 @@ def load_npz(path: Path, sha256: str) -> Splits:
         DataError: the file is damaged, or an array has another key, type, shape or range.
     """
     arrays = _read_arrays(path)
-    keys = _SPLIT if set(arrays) >= set(_SPLIT) else _WHOLE
+    keys = _SPLIT if set(arrays) & set(_SPLIT) else _WHOLE
     if not set(arrays) >= set(keys):
         raise _refused(path, f"lacks {', '.join(key for key in keys if key not in arrays)}")
     images = [_images(path, key, arrays[key]) for key in keys[::2]]
@@ -82,7 +82,13 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         limits.check_decoded_bytes(path, total, "Divide it into smaller files.")
         file.seek(0)
         with np.load(file, allow_pickle=False) as loaded:
-            return {key: loaded[key] for key in _WHOLE + _SPLIT if key in loaded}
+            try:
+                return {key: loaded[key] for key in _WHOLE + _SPLIT if key in loaded}
+            except ValueError as error:
+                if "allow_pickle" not in str(error):
+                    raise
+                what = "holds Python objects, which are never loaded; save labels as y.astype(str)"
+                raise _refused(path, what) from error
 
 
 def _images(path: Path, key: str, x: NDArray[Any]) -> NDArray[np.uint8]:

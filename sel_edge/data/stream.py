@@ -59,6 +59,11 @@ class Stream:
     sha256: str
     segments: tuple[_Segment, ...]
 
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Height, width and channels of every frame."""
+        return self.segments[0].image_shape
+
     def batches(self, size: int) -> Iterator[FrameBatch]:
         """All frames in batches of at most `size` (>= 1); a batch never spans two segments.
 

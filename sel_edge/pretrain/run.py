@@ -14,7 +14,7 @@ import torch
 from sel_edge.core import runlog
 from sel_edge.core.embarrassment import softmax
 from sel_edge.core.errors import ConfigError, DataError, RunDirectoryError
-from sel_edge.core.files import require_free, storage_errors
+from sel_edge.core.files import exclusive, require_free, storage_errors
 from sel_edge.core.measurement import Meter
 from sel_edge.core.runlog import RunLog, Samples, history_columns, read_run
 from sel_edge.data.dataset import Splits
@@ -124,7 +124,7 @@ def _train(
     stop_requested: Callable[[], bool],
 ) -> RunLog:
     """Run to the end from whatever `out` holds, then write what a finished run holds."""
-    with _memory_errors():
+    with _memory_errors(), exclusive(out):
         setup, state = _restore(out, info, splits, meter)
         columns = history_columns(setup.train.classes, setup.recipe.staged)
 

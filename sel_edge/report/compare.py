@@ -163,16 +163,17 @@ def _require_comparable(dense_path: Path, dense: System, sel_path: Path, sel: Sy
             "The dense run is expected first and the staged one second.",
             f"Swap them: `sel-edge compare {sel_path} {dense_path}`.",
         )
-    if dense.classes != sel.classes or _data_hash(dense) != _data_hash(sel):
+    if dense.classes != sel.classes or _data_identity(dense) != _data_identity(sel):
         raise DataError(
             f"{dense_path} and {sel_path} were trained on different data.",
-            "Two runs on the same data with the same classes are expected.",
+            "Two runs on the same data with the same classes and image size are expected.",
             "Pretrain one of them again with the other's --data.",
         )
 
 
-def _data_hash(system: System) -> object:
-    return system.info.get("data", {}).get("sha256")
+def _data_identity(system: System) -> object:
+    data = system.info.get("data", {})
+    return data.get("sha256"), data.get("image_shape")
 
 
 def _images_per_class(system: System) -> int:

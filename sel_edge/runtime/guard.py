@@ -152,7 +152,7 @@ def judge(
     harm = _harm(reference, after, anchors.labels, candidate.classes, tolerance)
     reason = (
         f"E on {len(names)} held-out labels of {len(set(held_out.names))} classes {e_before:.2f} "
-        f"-> {e_after:.2f}, better by at least {gain:.2f}; on {len(anchors.labels)} anchors E "
+        f"-> {e_after:.2f}, {_for_sure(gain)}; on {len(anchors.labels)} anchors E "
         f"{in_use.mean:.2f} -> {after.mean:.2f}, accuracy {100 * in_use.right.mean():.1f} % -> "
         f"{100 * after.right.mean():.1f} %"
     )
@@ -230,3 +230,7 @@ def _harm(
         worst = int(np.argmax(fallen * (had - has)))
         return f"{classes[worst]} would keep {int(has[worst])} of {int(had[worst])} right answers"
     return None
+
+
+def _for_sure(gain: float) -> str:
+    return f"better by at least {gain:.2f}" if gain > 0 else "not proved better"

@@ -90,7 +90,7 @@ BROKEN = {
         "mixes labels",
     ),
     "shapes": ({"x_train": X, "y_train": Y, "x_test": X[:, 1:], "y_test": Y}, "images of"),
-    "objects": ({"x": X, "y": np.array([{}] * 50)}, "cannot be read"),
+    "objects": ({"x": X, "y": np.array([{}] * 50)}, "Python objects"),
 }
 
 

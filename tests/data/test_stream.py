@@ -131,7 +131,7 @@ def test_hash_is_of_the_content_and_not_of_names() -> None:
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("digits?classes=cat", "no class named cat"),
+        ("digits?classes=cat", "no class named 'cat'"),
         ("digits?corrupt=snow:3", "snow:3"),
         ("digits?skip=797", "takes frames"),
         ("digits?n=798", "takes frames"),

