@@ -93,7 +93,7 @@ def test_classes_are_kept_in_the_order_of_the_data_set(
     everything = load_splits(str(path))
     assert np.array_equal(splits.train.images, everything.train.images[[0, 1, 2, 6, 7, 8]])
     assert "fewer than two" in refusal(path, "?classes=dog")
-    assert "no class named cow" in refusal(path, "?classes=dog,cow")
+    assert "no class named 'cow'" in refusal(path, "?classes=dog,cow")
 
 
 def test_gray_images_have_one_channel(tmp_path: Path, pack: Pack, encode: Encode) -> None:
