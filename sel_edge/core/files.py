@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -40,10 +41,13 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise StorageError(
             f"Writing {path} failed: {error.strerror or error}.",
             "Nothing that existed before was changed.",
-            "Free some space or choose another place, then run the command again.",
+            "Free some space, then run the command again."
+            if is_full
+            else "Choose another place or mend this one, then run the command again.",
         ) from error
 
 

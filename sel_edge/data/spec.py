@@ -152,7 +152,7 @@ def _segment_spec(text: str) -> SegmentSpec:
     return SegmentSpec(
         source=_data_spec(text, head if has_split else place, keys),
         split=cast(Split, tail) if has_split else "test",
-        corrupt=value.get("corrupt", _corruption, "KIND:SEVERITY such as fog:4"),
+        corrupt=value.get("corrupt", _corruption, "KIND:SEVERITY, severity 1 to 5, such as fog:4"),
         order=cast(Order, value.one_of("order", get_args(Order)) or "random"),
         labels=value.get("labels", _share, "a share from 0 to 1") or 0.0,
         seed=value.get("seed", _count(0), "a whole number from 0") or 0,
