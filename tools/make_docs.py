@@ -121,8 +121,8 @@ def adapting_table() -> str:
     data = record["device"]["streams"][0]["sessions"][0]["note"]
     note = (
         "From [docs/records/cifar10-main-job](docs/records/cifar10-main-job/README.md): "
-        f"{data}; rehearsed on a workstation, shifted by a loss of contrast, one seed. The shift was "
-        "chosen with results in view: [how](docs/MEASURING.md)."
+        f"{data}; rehearsed on a workstation, shifted by a loss of contrast, one seed. The shift "
+        "was chosen with results in view: [how](docs/MEASURING.md)."
     )
     return "\n".join([*rows, "", note, ""])
 
