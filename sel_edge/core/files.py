@@ -113,8 +113,8 @@ def new_directory(path: Path) -> Iterator[Path]:
                     with file.open("rb") as opened:
                         os.fsync(opened.fileno())
             sync_directory(temporary)
-            Path(temporary).chmod(0o777 & ~_umask())
-            Path(temporary).replace(path)
+            temporary.chmod(0o777 & ~_umask())
+            temporary.replace(path)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -130,19 +130,39 @@ def exclusive(path: Path) -> Iterator[None]:
         StorageError: it cannot be written.
     """
     with storage_errors(path):
-        descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = take_lock(path / ".lock", path)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunDirectoryError(
-                f"{path} is in use by another process.",
-                "One process at a time may write into it.",
-                "Wait for it to end, or stop it.",
-            ) from None
         yield
     finally:
         os.close(descriptor)
+
+
+def take_lock(lock: Path, held: Path) -> int:
+    """Hold a lock file until the descriptor returned is closed.
+
+    Args:
+        lock: the file; created where it is missing.
+        held: what the lock is for, named in the error.
+
+    Raises:
+        RunDirectoryError: another process holds it.
+    """
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise in_use(held) from None
+    return descriptor
+
+
+def in_use(path: Path) -> RunDirectoryError:
+    """The error for a run directory or a ledger that another process writes."""
+    return RunDirectoryError(
+        f"{path} is in use by another process.",
+        "One process at a time may write into it.",
+        "Wait for the other one to end, stop it, or choose another directory.",
+    )
 
 
 def sync_directory(path: Path) -> None:

@@ -17,11 +17,10 @@ from types import TracebackType
 from typing import Self
 
 from sel_edge.core.errors import RunDirectoryError
-from sel_edge.core.files import storage_errors
+from sel_edge.core.files import storage_errors, take_lock
 from sel_edge.core.ledger_file import (
     damaged,
     database_errors,
-    exclusive_lock,
     open_for_reading,
     open_for_writing,
 )
@@ -91,7 +90,7 @@ class LedgerWriter:
         self.path = path
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = exclusive_lock(path)
+            self._lock = take_lock(path.with_name(f".{path.name}.lock"), path)
         try:
             with database_errors(path):
                 self._database = open_for_writing(path)

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sel_edge.core.errors import RunDirectoryError, StorageError
+from sel_edge.core.files import in_use
 from sel_edge.core.ledger_records import TABLES
 
 SCHEMA = 1
 APPLICATION_ID = 0x53454C45  # "SELE" in the SQLite header tells a ledger from other databases
-
-
-def exclusive_lock(path: Path) -> int:
-    """Hold a lock beside the file until closed: two runtimes must not interleave their ticks."""
-    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise _in_use(path) from None
-    return descriptor
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
@@ -69,7 +57,7 @@ def database_errors(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         code = _code(error)
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise _in_use(path) from error
+            raise in_use(path) from error
         if code in (
             sqlite3.SQLITE_FULL,
             sqlite3.SQLITE_IOERR,
@@ -93,14 +81,6 @@ def damaged(path: Path, detail: str) -> RunDirectoryError:
         f"The ledger {path} is damaged or no ledger: {detail}.",
         "A file written by `sel-edge run` is expected.",
         "Restore it from a copy, or choose another directory; nothing was changed.",
-    )
-
-
-def _in_use(path: Path) -> RunDirectoryError:
-    return RunDirectoryError(
-        f"The ledger {path} is in use by another process.",
-        "One runtime writes a ledger at a time.",
-        "Stop the other one, or choose another directory.",
     )
 
 
