@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint proofs wheel clean
+.PHONY: demo test lint proofs arm64 wheel clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,9 +26,13 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Slow end-to-end proofs: a real browser, a full disk, a wheel in an empty environment.
+# Slow end-to-end proofs: a real browser, a full disk, a wheel in an empty environment, an Arm board.
 proofs: $(STAMP)
 	$(BIN)/python -m pytest -m proof
+
+# The edge on emulated Raspberry Pis: all tests of the runtime, compared with this machine.
+arm64: $(STAMP)
+	PYTHON=$(BIN)/python tools/arm64.sh
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -23,7 +24,6 @@ EDGE = (
     "click",
     "jinja2",
     "numpy",
-    "onnxruntime",
     "pillow",
     "rich",
     "safetensors",
@@ -37,7 +37,8 @@ class Finding:
 
     Attributes:
         name: what it is.
-        state: "ok", "optional" (missing, and only some commands need it) or "missing".
+        state: "ok", "optional" (missing, and only some commands need it), "untested" (a version
+            outside of those tested on this kind of processor) or "missing".
         detail: the version or value found, or how to get it.
     """
 
@@ -77,6 +78,7 @@ def examine() -> list[Finding]:
         Finding("memory", "ok", f"{machine['memory_bytes'] / 2**30:.1f} GiB"),
     ]
     findings += [_package(name, "missing", f"pip install {name}") for name in EDGE]
+    findings.append(_onnxruntime(machine["architecture"], _requirement("onnxruntime")))
     findings += [_package(name, "optional", "pip install 'sel-edge[train]'") for name in TRAIN]
     return [*findings, _gpu(), _meter(), _cache()]
 
@@ -91,6 +93,35 @@ def _package(name: str, state_if_absent: str, remedy: str) -> Finding:
         return Finding(name, "ok", metadata.version(name))
     except metadata.PackageNotFoundError:
         return Finding(name, state_if_absent, f"not installed: {remedy}")
+
+
+def _requirement(name: str) -> str:
+    """What this package asks for, e.g. "numpy>=1.26"; the bare name where it is not installed."""
+    try:
+        stated = metadata.requires("sel-edge") or []
+    except metadata.PackageNotFoundError:
+        stated = []
+    return next((line for line in stated if re.match(rf"{name}(?![\w-])", line)), name)
+
+
+def _onnxruntime(architecture: str, requirement: str) -> Finding:
+    """The range that this package asks for is the one whose tests pass on emulated Arm boards."""
+    found = _package("onnxruntime", "missing", f"pip install '{requirement}'")
+    if architecture != "aarch64" or found.state != "ok" or _allows(requirement, found.detail):
+        return found
+    remedy = f"pip install '{requirement}'"
+    return Finding(found.name, "untested", f"{found.detail}, not tested on 64-bit Arm: {remedy}")
+
+
+def _allows(requirement: str, version: str) -> bool:
+    """Whether a version, e.g. "1.27.0", lies within the ">=" and "<" of a requirement."""
+    limits = re.findall(r"(>=|<)([\d.]+)", requirement)
+    found = _numbers(version)
+    return all((found >= _numbers(limit)) == (relation == ">=") for relation, limit in limits)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(digits) for digits in re.findall(r"\d+", version))
 
 
 def _gpu() -> Finding:
