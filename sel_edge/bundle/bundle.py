@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from sel_edge.bundle.external import external_locations
+from sel_edge.bundle.external import external_places
 from sel_edge.bundle.manifest import (
     ANCHORS_FILE,
-    GRAPH_FILE,
     MANIFEST_FILE,
     MAX_MANIFEST_BYTES,
-    MEMBERS,
+    SCHEMA,
     WEIGHTS_FILE,
     Manifest,
     Member,
     parse_manifest,
 )
+from sel_edge.bundle.tensors import map_tensors
 from sel_edge.core.errors import BundleError
 from sel_edge.core.files import new_directory, sha256_bytes, sha256_file
 
@@ -56,7 +56,7 @@ class Bundle:
     manifest: Manifest
 
     def member(self, name: str) -> Path:
-        """Where a member lies; `name` is one of `MEMBERS`."""
+        """Where a member lies; `name` is one of the manifest's."""
         return self.path / name
 
     def anchors(self) -> Anchors:
@@ -65,7 +65,7 @@ class Bundle:
         Raises:
             BundleError: they do not fit the manifest.
         """
-        found = self._tensors(ANCHORS_FILE, "images", "labels", "features")
+        found = self._anchor_tensors("images", "labels", "features")
         shape = self.manifest.preprocessing
         count = len(found[0]) if found[0].ndim else 0
         pixels = (count, shape.height, shape.width, shape.channels)
@@ -91,26 +91,44 @@ class Bundle:
         Raises:
             BundleError: they do not fit the manifest, or are not finite.
         """
-        manifest = self.manifest
-        found = self._tensors(WEIGHTS_FILE, manifest.head_weight, manifest.head_bias)
-        classes = len(manifest.classes)
-        weight = _checked(found[0], np.float32, (classes, manifest.features), "head weights")
-        bias = _checked(found[1], np.float32, (classes,), "head biases")
-        if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-            raise BundleError(
-                "The head of the bundle holds numbers that are not finite.",
-                "Finite weights and biases are expected.",
-                "Pretrain again; the training that made this bundle has diverged.",
-            )
-        return weight, bias
+        manifest, classes = self.manifest, len(self.manifest.classes)
+        weight, bias = self.parameter(manifest.head_weight), self.parameter(manifest.head_bias)
+        return (
+            _checked(weight, np.float32, (classes, manifest.features), "head weights"),
+            _checked(bias, np.float32, (classes,), "head biases"),
+        )
 
-    def _tensors(self, member: str, *names: str) -> list[NDArray[Any]]:
+    def parameter(self, name: str) -> NDArray[np.float32]:
+        """One tensor of the weights, read-only and mapped from the file.
+
+        Raises:
+            BundleError: there is none of that name, or it holds numbers that are not finite.
+        """
+        found = map_tensors(self.member(WEIGHTS_FILE))
+        if name not in found:
+            raise BundleError(
+                f"{WEIGHTS_FILE} of the bundle {self.path} lacks the tensor {name}.",
+                "A tensor for every parameter is expected.",
+                "Export the bundle again.",
+            )
+        return _finite(name, found[name])
+
+    def parameters(self) -> dict[str, NDArray[np.float32]]:
+        """Every tensor of the weights by its name, as `parameter` gives it.
+
+        Raises:
+            BundleError: one holds numbers that are not finite.
+        """
+        found = map_tensors(self.member(WEIGHTS_FILE))
+        return {name: _finite(name, tensor) for name, tensor in found.items()}
+
+    def _anchor_tensors(self, *names: str) -> list[NDArray[Any]]:
         try:
-            with safe_open(self.member(member), framework="numpy") as file:
+            with safe_open(self.member(ANCHORS_FILE), framework="numpy") as file:
                 return [file.get_tensor(name) for name in names]
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise BundleError(
-                f"{member} of the bundle {self.path} cannot be read: {error}.",
+                f"{ANCHORS_FILE} of the bundle {self.path} cannot be read: {error}.",
                 f"A safetensors file with {', '.join(names)} is expected.",
                 "Export the bundle again.",
             ) from error
@@ -121,7 +139,8 @@ def open_bundle(path: Path) -> Bundle:
 
     Raises:
         BundleError: it is no bundle, of another schema, damaged, incomplete, holds a file or link
-            that does not belong to it, or its graph reads a file outside it.
+            that does not belong to it, a graph of it reads anything but its weights, or a rung
+            trains what they do not hold.
     """
     try:
         return _open(path)
@@ -144,17 +163,14 @@ def _open(path: Path) -> Bundle:
     if (path / MANIFEST_FILE).stat().st_size > MAX_MANIFEST_BYTES:
         raise _damaged(path, f"{MANIFEST_FILE} is larger than any manifest")
     manifest = parse_manifest((path / MANIFEST_FILE).read_bytes())
-    if unexpected := sorted(present - {MANIFEST_FILE, *MEMBERS}):
+    if unexpected := sorted(present - {MANIFEST_FILE, *manifest.members}):
         raise _damaged(path, f"{unexpected[0]} does not belong to it")
-    for name in MEMBERS:
-        _check_member(path, name, manifest.members[name])
-    foreign = external_locations((path / GRAPH_FILE).read_bytes()) - {WEIGHTS_FILE}
-    if foreign:
-        raise BundleError(
-            f"The graph of the bundle {path} reads {sorted(foreign)[0]!r}.",
-            f"A graph may read {WEIGHTS_FILE} only.",
-            "Do not use this bundle; get it again from a source you trust.",
-        )
+    for name, member in manifest.members.items():
+        _check_member(path, name, member)
+    for name in manifest.members:
+        if name.endswith(".onnx"):
+            _check_external(path, name, manifest.members[WEIGHTS_FILE].bytes)
+    _check_layers(path, manifest)
     return Bundle(path, manifest)
 
 
@@ -175,8 +191,8 @@ def write_bundle(
 
     Args:
         path: a directory that does not exist yet, or is empty.
-        manifest: without members; those are filled in here.
-        members: content of every file in `MEMBERS`.
+        manifest: what the bundle holds; its members and schema are filled in here.
+        members: content of every one of the manifest's `files`.
         check: looks at the bundle before it gets its place, and raises if it is not good enough.
 
     Raises:
@@ -188,7 +204,7 @@ def write_bundle(
         name: Member(sha256=sha256_bytes(content), bytes=len(content))
         for name, content in members.items()
     }
-    complete = replace(manifest, members=listed)
+    complete = replace(manifest, members=listed, schema=SCHEMA)
     with new_directory(path) as temporary:
         for name, content in {**members, MANIFEST_FILE: complete.to_json()}.items():
             (temporary / name).write_bytes(content)
@@ -221,6 +237,44 @@ def _check_member(path: Path, name: str, member: Member) -> None:
         raise _damaged(path, f"{name} is missing")
     if file.stat().st_size != member.bytes or sha256_file(file) != member.sha256:
         raise _damaged(path, f"{name} does not match the manifest")
+
+
+def _check_external(path: Path, name: str, weights_bytes: int) -> None:
+    for place in external_places((path / name).read_bytes()):
+        if place.location != WEIGHTS_FILE or place.end > weights_bytes:
+            raise BundleError(
+                f"{name} of the bundle {path} reads {place.location!r} up to byte {place.end}.",
+                f"A graph may read {WEIGHTS_FILE} only, which has {weights_bytes} bytes.",
+                "Do not use this bundle; get it again from a source you trust.",
+            )
+
+
+def _check_layers(path: Path, manifest: Manifest) -> None:
+    """Every layer of every rung has weights, and as many rows as are to be trained."""
+    weights = map_tensors(path / WEIGHTS_FILE)
+    shapes = {name: tensor.shape for name, tensor in weights.items()}
+    for name, rung in manifest.rungs.items():
+        for layer in rung.layers:
+            weight, bias = shapes.get(layer.weight, ()), shapes.get(layer.bias)
+            fits = len(weight) >= 2 and bias == weight[:1] == shapes.get(layer.follows, ())[:1]
+            if not fits or (layer.rows or 1) > weight[0]:
+                raise BundleError(
+                    f"The rung {name} of the bundle {path} trains {layer.rows or 'all'} rows of "
+                    f"{layer.weight} {list(weight)} with {layer.bias}.",
+                    f"As many rows, with a bias for each, are expected in {WEIGHTS_FILE}, and in "
+                    "the layer that it follows.",
+                    "Export the bundle again.",
+                )
+
+
+def _finite(name: str, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not np.isfinite(tensor).all():
+        raise BundleError(
+            f"The tensor {name} of the bundle holds numbers that are not finite.",
+            "Finite weights and biases are expected.",
+            "Pretrain again; the training that made this bundle has diverged.",
+        )
+    return tensor
 
 
 def _checked(

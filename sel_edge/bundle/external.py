@@ -1,4 +1,4 @@
-"""Which files an ONNX graph reads its tensors from, told without the onnx package.
+"""Which bytes an ONNX graph reads its tensors from, told without the onnx package.
 
 A graph may place tensors in other files, by any path. Before onnxruntime sees a graph that came
 from elsewhere, the protobuf wire format is walked down every path that leads from a model to a
@@ -10,7 +10,9 @@ no writer produces are refused, lest this walk and onnxruntime see two different
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from sel_edge.core.errors import BundleError
@@ -37,35 +39,63 @@ TENSOR_PATHS = MappingProxyType(
 )
 MAX_DEPTH = 64
 MAX_KEY = 2**32 - 1
+PLACE_KEYS = frozenset((b"location", b"offset", b"length"))
+DECIMAL = re.compile(rb"0|[1-9][0-9]{0,17}")
 
 
-def external_locations(model: bytes) -> set[str]:
-    """The `location` of every external tensor of a serialized ModelProto.
+@dataclass(frozen=True)
+class Place:
+    """Where an external tensor lies: a file's name and the bytes from `offset` up to `end`.
+
+    A length of 0 is onnxruntime's "as long as the tensor's shape says", which it holds against the
+    size of the file itself.
+    """
+
+    location: str
+    offset: int
+    end: int
+
+
+def external_places(model: bytes) -> set[Place]:
+    """Where the external tensors of a serialized ModelProto lie.
 
     Raises:
-        BundleError: the bytes are no protobuf message, or none as a writer would encode it.
+        BundleError: the bytes are no protobuf message, or none as a writer would encode it; or an
+            external tensor does not say exactly its location, offset and length.
     """
     try:
-        return set(_locations(memoryview(model), "ModelProto", 0))
+        return set(_places(memoryview(model), "ModelProto", 0))
     except (IndexError, ValueError) as error:
         raise BundleError(
-            f"The graph of the bundle cannot be read: {error}.",
+            f"A graph of the bundle cannot be read: {error}.",
             "An ONNX model is expected.",
             "Copy the bundle again or export it again.",
         ) from error
 
 
-def _locations(message: memoryview, kind: str, depth: int) -> Iterator[str]:
+def _places(message: memoryview, kind: str, depth: int) -> Iterator[Place]:
     if depth > MAX_DEPTH:
         raise ValueError("its graphs are nested too deeply")
-    if kind == "StringStringEntryProto":
-        entry = {number: bytes(value) for number, value in _length_delimited(message)}
-        if entry.get(1) == b"location":
-            yield entry.get(2, b"").decode()
+    fields = [field for field in _length_delimited(message) if field[0] in TENSOR_PATHS[kind]]
+    if kind == "TensorProto":
+        if fields:
+            yield _place(content for _, content in fields)
         return
-    for number, value in _length_delimited(message):
-        if (inner := TENSOR_PATHS[kind].get(number)) is not None:
-            yield from _locations(value, inner, depth + 1)
+    for number, content in fields:
+        yield from _places(content, TENSOR_PATHS[kind][number], depth + 1)
+
+
+def _place(entries: Iterable[memoryview]) -> Place:
+    """The place that StringStringEntryProtos, of key and value, describe."""
+    pairs = [dict(_length_delimited(entry)) for entry in entries]
+    found = {bytes(pair.get(1, b"")): bytes(pair.get(2, b"")) for pair in pairs}
+    if len(pairs) != len(PLACE_KEYS) or found.keys() != PLACE_KEYS:
+        raise ValueError("a tensor does not say its location, offset and length, once each")
+    numbers = found[b"offset"], found[b"length"]
+    if not all(DECIMAL.fullmatch(number) for number in numbers):
+        raise ValueError("the offset or length of a tensor is no whole number")
+    offset, length = (int(number) for number in numbers)
+    return Place(found[b"location"].decode(), offset, offset + length)
 
 
 def _length_delimited(message: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sel_edge.core.errors import BundleError
@@ -36,6 +36,16 @@ class Fields:
         """A nested object, to be read strictly as well."""
         return Fields(f"{self._where}.{name}", self.mapping(name))
 
+    def objects(self, name: str) -> list[Fields]:
+        """A list of nested objects, each to be read strictly as well."""
+        values = self._list(name)
+        self.require(all(isinstance(value, dict) for value in values), name, "a list of objects")
+        return [Fields(f"{self._where}.{name}[{i}]", value) for i, value in enumerate(values)]
+
+    def maybe(self, name: str, read: Callable[[str], T]) -> T | None:
+        """None where the field is null, else what `read`, a method of this object, makes of it."""
+        return None if self._read(name) is None else read(name)
+
     def mapping(self, name: str) -> dict[str, Any]:
         """A nested object as it is."""
         value = self._read(name)
@@ -55,6 +65,13 @@ class Fields:
         self.require(good, name, "a list of texts")
         return tuple(values)
 
+    def choice(self, name: str, options: Sequence[str]) -> str:
+        """One of some texts."""
+        value = self._read(name)
+        known = isinstance(value, str) and value in options
+        self.require(known, name, f"one of {', '.join(map(repr, options))}")
+        return str(value)
+
     def boolean(self, name: str) -> bool:
         """true or false."""
         value = self._read(name)
@@ -64,12 +81,16 @@ class Fields:
     def integer(self, name: str, at_least: int, at_most: int = 2**53) -> int:
         """A whole number within a range."""
         value = self._read(name)
-        self.require(
-            type(value) is int and at_least <= value <= at_most,
-            name,
-            f"a whole number from {at_least} to {at_most}",
-        )
+        good = _is_integer(value, at_least, at_most)
+        self.require(good, name, f"a whole number from {at_least} to {at_most}")
         return int(value)
+
+    def integers(self, name: str, at_least: int, at_most: int) -> tuple[int, ...]:
+        """A list of whole numbers within a range."""
+        values = self._list(name)
+        good = all(_is_integer(value, at_least, at_most) for value in values)
+        self.require(good, name, f"a list of whole numbers from {at_least} to {at_most}")
+        return tuple(values)
 
     def number(
         self,
@@ -128,6 +149,10 @@ class Fields:
         value = self._read(name)
         self.require(isinstance(value, list), name, "a list")
         return list(value)
+
+
+def _is_integer(value: Any, at_least: int, at_most: int) -> bool:
+    return type(value) is int and at_least <= value <= at_most
 
 
 def _is_number(value: Any, at_least: float, at_most: float) -> bool:

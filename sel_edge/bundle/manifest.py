@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sel_edge.bundle.fields import Fields
+from sel_edge.bundle.rungs import Rung, graph_file, parse_rungs
 from sel_edge.core.embarrassment import TEMPERATURE
 from sel_edge.core.errors import BundleError
 from sel_edge.core.files import canonical_json, sha256_bytes
 from sel_edge.core.standin import StandIn
 
-SCHEMA = 1
+SCHEMA = 2
+"""The version that is written."""
+FORWARD_ONLY = 1
+"""The version before it, which has neither rungs nor an int8 graph."""
 MANIFEST_FILE = "manifest.json"
 GRAPH_FILE = "infer.onnx"
 WEIGHTS_FILE = "weights.safetensors"
 ANCHORS_FILE = "anchors.safetensors"
+INT8_FILE = "infer-int8.onnx"
 MEMBERS = (GRAPH_FILE, WEIGHTS_FILE, ANCHORS_FILE)
+"""The files that every bundle has."""
 
 MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_SIDE = 4096
@@ -87,8 +93,10 @@ class Manifest:
         anchors_held_out: whether the network was never trained on the anchors.
         accuracy: name of a test set -> share of correct answers, 0..1.
         provenance: where it comes from: data, recipe, commit, versions.
+        rungs: name, one of `RUNGS` -> a way of learning that the bundle holds graphs for.
+        int8: file of the forward graph in 8-bit integers; None where there is none.
         members: file name -> hash and size; filled in by `write_bundle`.
-        schema: version of the format.
+        schema: version of the format; filled in by `write_bundle`.
     """
 
     model: ModelInfo
@@ -102,21 +110,35 @@ class Manifest:
     anchors_held_out: bool
     accuracy: Mapping[str, float]
     provenance: Mapping[str, Any]
+    rungs: Mapping[str, Rung] = field(default_factory=dict)
+    int8: str | None = None
     members: Mapping[str, Member] = field(default_factory=dict)
     schema: int = SCHEMA
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The files beside the manifest that a bundle with this content has."""
+        graphs = [graph.file for rung in self.rungs.values() for graph in rung.graphs.values()]
+        return (*MEMBERS, *graphs, *([] if self.int8 is None else [self.int8]))
+
+    @property
     def bundle_hash(self) -> str:
         """SHA-256 of the canonical manifest: names the whole content of the bundle."""
-        return sha256_bytes(canonical_json(asdict(self)))
+        return sha256_bytes(canonical_json(self._content()))
 
     def as_dict(self) -> dict[str, Any]:
         """The manifest as JSON values, its hash included."""
-        return {**asdict(self), "bundle_hash": self.bundle_hash}
+        return {**self._content(), "bundle_hash": self.bundle_hash}
 
     def to_json(self) -> bytes:
         """The content of manifest.json."""
         return canonical_json(self.as_dict())
+
+    def _content(self) -> dict[str, Any]:
+        content = asdict(self)
+        if self.schema == FORWARD_ONLY:
+            del content["rungs"], content["int8"]
+        return content
 
 
 def parse_manifest(content: bytes) -> Manifest:
@@ -125,11 +147,19 @@ def parse_manifest(content: bytes) -> Manifest:
     Raises:
         BundleError: it is damaged, of another schema, or has unknown, missing or impossible values.
     """
+    try:
+        return _parse(content)
+    except RecursionError as error:
+        raise _unreadable("it is nested too deeply") from error
+
+
+def _parse(content: bytes) -> Manifest:
     value = _load(content)
-    if value.get("schema") != SCHEMA:
+    schema = value.get("schema")
+    if schema not in (FORWARD_ONLY, SCHEMA):
         raise BundleError(
-            f"The bundle has schema {value.get('schema')!r}.",
-            f"This version of sel-edge reads schema {SCHEMA}.",
+            f"The bundle has schema {schema!r}.",
+            f"This version of sel-edge reads schema {FORWARD_ONLY} and {SCHEMA}.",
             "Export the bundle again with this version, or use the version that wrote it.",
         )
     fields = Fields("manifest", value)
@@ -149,6 +179,11 @@ def parse_manifest(content: bytes) -> Manifest:
         members=_members(fields.object("members")),
         schema=fields.integer("schema", at_least=1),
     )
+    if schema == SCHEMA:
+        manifest = _with_graphs(manifest, fields)
+    files = manifest.files
+    fields.require(len(set(files)) == len(files), "rungs", "graphs in files of their own")
+    fields.require(set(manifest.members) == set(files), "members", ", ".join(files))
     fields.finish()
     if stated_hash != manifest.bundle_hash or manifest.to_json() != content:
         raise BundleError(
@@ -167,13 +202,28 @@ def _load(content: bytes) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValueError("it is no JSON object")
         canonical_json(value)  # refuses NaN and infinity, which Python's parser lets through
-    except (ValueError, RecursionError) as error:
-        raise BundleError(
-            f"The manifest of the bundle cannot be read: {error}.",
-            "A manifest as `sel-edge export` writes it is expected.",
-            "Copy the bundle again or export it again.",
-        ) from error
+    except ValueError as error:
+        raise _unreadable(str(error)) from error
     return value
+
+
+def _unreadable(detail: str) -> BundleError:
+    return BundleError(
+        f"The manifest of the bundle cannot be read: {detail}.",
+        "A manifest as `sel-edge export` writes it is expected.",
+        "Copy the bundle again or export it again.",
+    )
+
+
+def _with_graphs(manifest: Manifest, fields: Fields) -> Manifest:
+    """The manifest with what schema 2 has more than schema 1."""
+    shape = manifest.preprocessing
+    pixels = shape.height * shape.width * shape.channels
+    return replace(
+        manifest,
+        rungs=parse_rungs(fields.object("rungs"), pixels),
+        int8=fields.maybe("int8", lambda name: graph_file(fields, name)),
+    )
 
 
 def _model(fields: Fields) -> ModelInfo:
@@ -233,7 +283,6 @@ def _accuracy(fields: Fields) -> dict[str, float]:
 
 
 def _members(fields: Fields) -> dict[str, Member]:
-    fields.require(set(fields.names()) == set(MEMBERS), "members", ", ".join(MEMBERS))
     return {name: _member(fields.object(name)) for name in fields.names()}
 
 

@@ -1,101 +1,82 @@
-"""`sel-edge export`: make a bundle that an edge device can run."""
+"""`sel-edge export`: make a bundle that an edge device can run and train."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
-from sel_edge.bundle.bundle import (
-    MIN_ANCHORS_PER_CLASS,
-    Anchors,
-    Bundle,
-    pack_anchors,
-    write_bundle,
-)
-from sel_edge.bundle.manifest import (
-    ANCHORS_FILE,
-    GRAPH_FILE,
-    WEIGHTS_FILE,
-    Manifest,
-    ModelInfo,
-    Preprocessing,
-)
-from sel_edge.compile.export import ForwardGraph, export_forward
-from sel_edge.core import provenance
-from sel_edge.core.embarrassment import TEMPERATURE
-from sel_edge.core.errors import BundleError, DataError
-from sel_edge.core.files import require_free
-from sel_edge.core.rng import generator
-from sel_edge.core.runlog import RunLog
-from sel_edge.core.standin import StandIn, fit_standin
-from sel_edge.data.corruptions import corrupt
-from sel_edge.data.sources import load_splits
-from sel_edge.pretrain.trained import Trained, anchor_indices, load_trained
-from sel_edge.runtime.engine import Engine
+from sel_edge.bundle.bundle import Bundle
+from sel_edge.cli.export_bundle import Exported, make_bundle
+from sel_edge.cli.export_source import from_onnx, from_run
+from sel_edge.compile.ladder import RUNGS, LadderOptions
+from sel_edge.compile.optimizers import Adam, Sgd
+from sel_edge.core.errors import ConfigError
 
-PARITY_TOLERANCE = 1e-4
-ANCHORS_PER_CLASS = 20
-# Half of the kinds: the others stay unforeseen, and rehearsals can show them.
-CALIBRATION = (("gaussian_noise", 2), ("blur", 2), ("fog", 3), ("jpeg", 4))
-
-
-@dataclass(frozen=True)
-class ExportAnchors:
-    """Anchors with what torch says of them.
-
-    Attributes:
-        samples: images, labels and features as the bundle keeps them.
-        logits: float32 [A, K].
-        held_out: whether training never saw them.
-    """
-
-    samples: Anchors
-    logits: NDArray[np.float32]
-    held_out: bool
+OPTIMIZERS = {"sgd": Sgd, "adam": Adam}
 
 
 @click.command("export")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle directory.")
-@click.option("--data", help="Where the training data are now, if not where the run found them.")
+@click.option("--onnx", type=click.Path(path_type=Path), help="A network of your own, not a RUN.")
+@click.option("--classes", type=click.Path(path_type=Path), help="Its class names, one a line.")
+@click.option("--data", help="Images: of the network with --onnx, or where the run's data are now.")
+@click.option(
+    "--mean", default="0", show_default=True, help="Its preprocessing, as 0.49,0.48,0.45."
+)
+@click.option("--std", default="1", show_default=True, help="Its preprocessing, likewise.")
+@click.option("--held-out", is_flag=True, help="Its training never saw the images of --data.")
+@click.option("--rungs", default=",".join(RUNGS), show_default=True, help="Ways of learning.")
+@click.option("--batch", type=click.IntRange(1, 4096), default=32, show_default=True)
+@click.option("--frames", type=click.IntRange(2, 4096), default=64, show_default=True)
+@click.option(
+    "--share",
+    type=click.FloatRange(0.0, 1.0, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="Of each layer's channels, for tail and deep.",
+)
+@click.option("--deep-from", help="Weight of the first layer of deep; default: the last half.")
+@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd", show_default=True)
+@click.option("--int8/--no-int8", default=True, help="With or without an int8 forward graph.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON line.")
-def command(run: Path, out: Path, data: str | None, as_json: bool) -> int:
-    """Make a bundle of the finished run in directory RUN.
+def command(
+    run: Path | None,
+    out: Path,
+    onnx: Path | None,
+    classes: Path | None,
+    data: str | None,
+    mean: str,
+    std: str,
+    held_out: bool,
+    as_json: bool,
+    **settings: Any,
+) -> int:
+    """Make a bundle of the finished run in directory RUN, or of an ONNX file.
 
-    The ONNX graph is checked against torch on every anchor before the bundle is left behind.
+    The bundle's graph is checked against the network itself on every anchor before the bundle is
+    left behind.
     """
-    bundle, difference = export_run(run, out, data)
-    if as_json:
-        text = json.dumps(
-            {
-                "bundle": str(bundle.path),
-                "bundle_hash": bundle.manifest.bundle_hash,
-                "max_difference": difference,
-                "bytes": sum(member.bytes for member in bundle.manifest.members.values()),
-            }
-        )
+    if run is not None and onnx is None:
+        source = from_run(run, data)
+    elif onnx is not None and run is None and classes is not None and data is not None:
+        source = from_onnx(onnx, classes, data, _numbers(mean), _numbers(std), held_out)
     else:
-        text = (
-            f"Wrote {bundle.path}: {len(bundle.manifest.classes)} classes, within "
-            f"{difference:.1e} of torch on all anchors."
+        raise ConfigError(
+            "It is not clear what to export.",
+            "Either the directory of a run is expected, or --onnx with --classes and --data.",
+            "Name one of them.",
         )
-    click.echo(text)
-    if not bundle.manifest.anchors_held_out:
-        click.echo(
-            "Note: the anchors are images that training saw, so what is calibrated on them is too "
-            "confident. Pretrain with --holdout 20 for a network that is to be deployed.",
-            err=True,
-        )
+    with_int8 = settings.pop("int8")
+    _report(make_bundle(source, out, _options(**settings), with_int8), as_json)
     return 0
 
 
 def export_run(run_path: Path, out: Path, data: str | None = None) -> tuple[Bundle, float]:
-    """Export a finished run.
+    """Export a finished run with the default settings.
 
     Args:
         run_path: directory of the run.
@@ -109,97 +90,55 @@ def export_run(run_path: Path, out: Path, data: str | None = None) -> tuple[Bund
         BundleError: the exported graph differs from torch by more than 1e-4.
         SelEdgeError: the run, its data or the disk is at fault.
     """
-    require_free(out)
-    trained = load_trained(run_path)
-    anchors = _anchors(trained, data or trained.run.info["data"]["spec"])
-    height, width, channels = trained.run.info["data"]["image_shape"]
-    graph = export_forward(trained.model, (channels, height, width), WEIGHTS_FILE)
-    manifest = _manifest(trained.run, graph, anchors, _calibrate(trained, anchors))
-    members = {
-        GRAPH_FILE: graph.graph,
-        WEIGHTS_FILE: graph.weights,
-        ANCHORS_FILE: pack_anchors(**vars(anchors.samples)),
-    }
-    differences: list[float] = []
-    bundle = write_bundle(
-        out, manifest, members, lambda bundle: differences.append(_check_parity(bundle, anchors))
-    )
-    return bundle, differences[0]
+    exported = make_bundle(from_run(run_path, data), out, LadderOptions(), with_int8=True)
+    return exported.bundle, exported.max_difference
 
 
-def _anchors(trained: Trained, spec: str) -> ExportAnchors:
-    info = trained.run.info["data"]
-    splits = load_splits(spec)
-    found, expected = splits.train, (tuple(info["classes"]), tuple(info["image_shape"]))
-    if (found.classes, found.images.shape[1:]) != expected:
-        raise DataError(
-            f"{spec} holds classes {', '.join(found.classes)} as images of shape "
-            f"{found.images.shape[1:]}.",
-            f"The run was trained on {', '.join(expected[0])}, shape {expected[1]}.",
-            "Name the run's own data with --data.",
+def _options(
+    rungs: str, batch: int, frames: int, share: float, deep_from: str | None, optimizer: str
+) -> LadderOptions:
+    chosen = tuple(rungs.split(","))
+    if unknown := [name for name in chosen if name not in RUNGS]:
+        raise ConfigError(
+            f"There is no rung {unknown[0]!r}.",
+            f"Some of {', '.join(RUNGS)} are expected, separated by commas.",
+            "Correct --rungs.",
         )
-    chosen = found.subset(anchor_indices(found, trained.run.info, ANCHORS_PER_CLASS))
-    fewest = int(np.bincount(chosen.labels, minlength=len(found.classes)).min())
-    if fewest < MIN_ANCHORS_PER_CLASS:
-        raise DataError(
-            f"A class of {spec} gives {fewest} anchors.",
-            f"A bundle needs at least {MIN_ANCHORS_PER_CLASS} of every class.",
-            "Use more training images of every class, and pretrain again.",
+    return LadderOptions(chosen, batch, frames, share, deep_from, OPTIMIZERS[optimizer]())
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(
+            f"{text!r} is no list of numbers.",
+            "Numbers separated by commas are expected, such as 0.49,0.48,0.45.",
+            "Correct --mean or --std.",
+        ) from error
+
+
+def _report(exported: Exported, as_json: bool) -> None:
+    manifest = exported.bundle.manifest
+    if as_json:
+        result = {
+            "bundle": str(exported.bundle.path),
+            "bundle_hash": manifest.bundle_hash,
+            "max_difference": exported.max_difference,
+            "int8_agreement": exported.int8_agreement,
+            "rungs": list(manifest.rungs),
+            "bytes": sum(member.bytes for member in manifest.members.values()),
+        }
+        click.echo(json.dumps(result))
+    else:
+        click.echo(
+            f"Wrote {exported.bundle.path}: {len(manifest.classes)} classes, within "
+            f"{exported.max_difference:.1e} of the network on all anchors; it can learn by "
+            f"{', '.join(manifest.rungs) or 'no rung'}."
         )
-    features, logits = trained.predict(chosen.images)
-    held_out = info["holdout"] > 0 and splits.sha256 == info["sha256"]
-    samples = Anchors(chosen.images, chosen.labels, features)
-    return ExportAnchors(samples, logits, held_out)
-
-
-def _calibrate(trained: Trained, anchors: ExportAnchors) -> StandIn:
-    """Fit the stand-in on the anchors, clean and corrupted in some ways, to see low confidence."""
-    rng = generator(trained.run.info["seed"], "standin")
-    logits = [anchors.logits]
-    for kind, severity in CALIBRATION:
-        images = corrupt(anchors.samples.images, kind, severity, rng)
-        logits.append(trained.predict(images)[1])
-    return fit_standin(np.concatenate(logits), np.tile(anchors.samples.labels, len(logits)))
-
-
-def _manifest(
-    run: RunLog, graph: ForwardGraph, anchors: ExportAnchors, standin: StandIn
-) -> Manifest:
-    model, data, totals = run.info["model"], run.info["data"], run.info["totals"]
-    height, width, channels = data["image_shape"]
-    mean, std = tuple(data["mean"]), tuple(data["std"])
-    return Manifest(
-        model=ModelInfo(model["name"], model["width"], model["parameters"], model["forward_macs"]),
-        classes=run.classes,
-        preprocessing=Preprocessing(height, width, channels, mean, std),
-        temperature=TEMPERATURE,
-        head_weight=graph.head_weight,
-        head_bias=graph.head_bias,
-        features=anchors.samples.features.shape[1],
-        standin=standin,
-        anchors_held_out=anchors.held_out,
-        accuracy={"test": totals["test_full_acc"], "test_first_100": totals["test_100_acc"]},
-        provenance={
-            "recipe": run.info["recipe"]["name"],
-            "data": {key: data[key] for key in ("spec", "sha256", "note")},
-            "standin_calibrated_on": ["clean", *(f"{kind}:{n}" for kind, n in CALIBRATION)],
-            "trained_with": run.info["versions"],
-            "exported_with": provenance.versions(),
-            "commit": provenance.commit(),
-        },
-    )
-
-
-def _check_parity(bundle: Bundle, anchors: ExportAnchors) -> float:
-    features, logits = Engine(bundle).infer(anchors.samples.images)
-    difference = max(
-        float(np.abs(logits - anchors.logits).max()),
-        float(np.abs(features - anchors.samples.features).max()),
-    )
-    if difference > PARITY_TOLERANCE:
-        raise BundleError(
-            f"The exported graph differs from torch by {difference:.2e} on the anchors.",
-            f"At most {PARITY_TOLERANCE:.0e} is allowed; no bundle was left behind.",
-            "Run `sel-edge doctor` and report the versions it prints.",
+    if not manifest.anchors_held_out:
+        click.echo(
+            "Note: the anchors are images that training saw, so what is calibrated on them is too "
+            "confident. Pretrain with --holdout 20 for a network that is to be deployed.",
+            err=True,
         )
-    return difference

@@ -11,6 +11,11 @@ from sel_edge.bundle.bundle import open_bundle
 from sel_edge.bundle.manifest import Manifest
 from sel_edge.report.wording import names, printable
 
+HEADING = (
+    *("rung", "batch", "layers", "FLOP per step", "cache bytes per batch"),
+    *("parameters", "delta bytes"),
+)
+
 
 @click.command("inspect")
 @click.argument("bundle", type=click.Path(path_type=Path))
@@ -21,8 +26,12 @@ def command(bundle: Path, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(manifest.as_dict()))
         return 0
-    for name, value in describe(manifest):
-        click.echo(f"{name:<14} {value}")
+    rows = describe(manifest)
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        click.echo(f"{name:<{width}} {value}")
+    for line in table(manifest):
+        click.echo(line)
     return 0
 
 
@@ -35,6 +44,7 @@ def describe(manifest: Manifest) -> list[tuple[str, str]]:
         ("schema", str(manifest.schema)),
         ("model", f"{printable(model.name)}, width {model.width}, {model.parameters:,} parameters"),
         ("forward", f"{2 * model.forward_macs:,} FLOP per image"),
+        ("int8", "none" if manifest.int8 is None else manifest.int8),
         ("classes", names(manifest.classes)),
         ("image", f"{view.height} x {view.width}, {view.channels} channels"),
         ("anchors", held_out),
@@ -45,3 +55,27 @@ def describe(manifest: Manifest) -> list[tuple[str, str]]:
         for name, member in manifest.members.items()
     ]
     return [*rows, ("verified", "every hash is right")]
+
+
+def table(manifest: Manifest) -> list[str]:
+    """Lines of a table with a row per rung, and none where there is no rung."""
+    rows = [
+        (
+            name,
+            f"{rung.batch:,}",
+            f"{len(rung.layers):,}",
+            f"{rung.main.cost.executed_flops:,}",
+            f"{rung.cache_bytes:,}",
+            f"{rung.parameters:,}",
+            f"{rung.delta_bytes:,}",
+        )
+        for name, rung in manifest.rungs.items()
+    ]
+    if not rows:
+        return []
+    widths = [max(map(len, column)) for column in zip(HEADING, *rows, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
+        for row in (HEADING, *rows)
+    ]
+    return ["", *lines]

@@ -10,10 +10,20 @@ from typing import Protocol, runtime_checkable
 import onnx
 import torch
 from onnx import TensorProto, numpy_helper
+from onnxscript import optimizer
 from safetensors.numpy import save
 from torch import Tensor, nn
 
-OPSET = 18
+from sel_edge.compile.fold import fold
+from sel_edge.compile.forward import Forward
+from sel_edge.compile.graph import OPSET, to_model
+from sel_edge.compile.load import load_graph
+
+BATCH = "n"
+"""The name of the free dimension of infer.onnx."""
+
+
+_SEQUENCES = ("SplitToSequence", "SequenceAt")
 
 
 @runtime_checkable
@@ -55,14 +65,28 @@ class _FeaturesAndLogits(nn.Module):
 
 
 def export_forward(
-    model: Classifier, image_shape: tuple[int, int, int], weights_file: str
+    model: Classifier, image_shape: tuple[int, ...], weights_file: str
 ) -> ForwardGraph:
-    """Export in evaluation mode, batch normalization folded into the convolutions.
+    """Export in evaluation mode for any batch, batch normalization folded into the convolutions.
 
     Args:
         model: on the CPU, float32.
-        image_shape: channels, height, width.
+        image_shape: channels, height, width; or channels, length.
         weights_file: name under which the weights will lie beside the graph.
+    """
+    return forward_graph(fold(load_graph(torch_model(model, image_shape), BATCH)), weights_file)
+
+
+def torch_model(model: Classifier, image_shape: tuple[int, ...]) -> onnx.ModelProto:
+    """A torch network as ONNX, in evaluation mode and layer by layer: nothing is folded.
+
+    Args:
+        model: on the CPU, float32.
+        image_shape: as for `export_forward`.
+
+    Returns:
+        Input `image` float32 [n, C, ...], outputs `features` and `logits`; initializers have the
+        names of the network's parameters.
     """
     wrapped = _FeaturesAndLogits(model).eval()
     with warnings.catch_warnings(), torch.no_grad():
@@ -73,26 +97,35 @@ def export_forward(
             (torch.zeros(2, *image_shape),),
             dynamo=True,
             verbose=False,
+            optimize=False,  # it would fold batch normalization and forget its statistics
             opset_version=OPSET,
             input_names=["image"],
             output_names=["features", "logits"],
             dynamic_shapes={"image": {0: torch.export.Dim("n", min=1, max=2**20)}},
         )
     assert program is not None  # noqa: S101 - None is for exports to a file
-    proto = program.model_proto
-    _strip(proto)
-    head = next(node for node in proto.graph.node if "logits" in node.output)
+    # What torch writes down for a split is a sequence of tensors until constants are folded.
+    optimizer.fold_constants(program.model, should_fold=lambda node: node.op_type in _SEQUENCES)
+    optimizer.remove_unused_nodes(program.model)
+    proto: onnx.ModelProto = program.model_proto
+    _drop_prefix(proto.graph)
+    return proto
+
+
+def forward_graph(forward: Forward, weights_file: str) -> ForwardGraph:
+    """What a bundle needs of a compiled network.
+
+    Args:
+        forward: for a free batch.
+        weights_file: as for `export_forward`.
+    """
+    proto = to_model(forward.graph)
     weights = _move_weights_out(proto, weights_file)
-    return ForwardGraph(proto.SerializeToString(), weights, head.input[1], head.input[2])
+    return ForwardGraph(proto.SerializeToString(), weights, forward.head_weight, forward.head_bias)
 
 
-def _strip(proto: onnx.ModelProto) -> None:
-    """Drop what only the exporter needs: stack traces, file names, the wrapper's prefix."""
-    graph = proto.graph
-    for item in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
-        item.ClearField("metadata_props")
-        item.ClearField("doc_string")
-    graph.ClearField("value_info")
+def _drop_prefix(graph: onnx.GraphProto) -> None:
+    """Give parameters the names that they have in the network, without the wrapper's prefix."""
     renamed = {i.name: i.name.removeprefix("model.") for i in graph.initializer}
     for initializer in graph.initializer:
         initializer.name = renamed[initializer.name]

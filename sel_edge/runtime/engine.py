@@ -1,19 +1,22 @@
-"""The engine: a bundle's forward graph in onnxruntime. The one place that imports onnxruntime."""
+"""The engine: the forward network of a bundle, with the weights as they are now."""
 
 from __future__ import annotations
 
+import resource
+import sys
+
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from sel_edge.bundle.bundle import Bundle
 from sel_edge.bundle.manifest import GRAPH_FILE
-from sel_edge.core.errors import BundleError, DataError
+from sel_edge.core.errors import BundleError, ConfigError
+from sel_edge.runtime.preprocess import Preprocessor
+from sel_edge.runtime.session import Session, unusable
+from sel_edge.runtime.step_inputs import Parameters
 
 MAX_BATCH = 64
 """Images per call of onnxruntime: bounds the memory of activations on small boards."""
-
-_ONLY_ERRORS = 3
 
 
 class Engine:
@@ -31,14 +34,24 @@ class Engine:
     """
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
-        self._shape = bundle.manifest.preprocessing
-        self._features = bundle.manifest.features
-        self._classes = len(bundle.manifest.classes)
+        self._bundle, self._threads = bundle, threads
+        self._preprocess = Preprocessor(bundle.manifest.preprocessing)
         self.forward_flops = 2 * bundle.manifest.model.forward_macs
-        std, mean = np.array(self._shape.std), np.array(self._shape.mean)
-        self._scale = (1.0 / (255.0 * std)).astype(np.float32)
-        self._offset = (-mean / std).astype(np.float32)
-        self._session = _open_session(bundle, threads)
+        self._session = self._open({})
+
+    def load(self, parameters: Parameters) -> None:
+        """Go on with other weights.
+
+        The old network answers until the new one is ready, so that no frame is dropped.
+
+        Args:
+            parameters: those that differ from the bundle's, float32 by name. The engine reads them
+                in place: they must not be changed afterwards.
+
+        Raises:
+            BundleError: the bundle has no such parameter, or one has another shape.
+        """
+        self._session = self._open(parameters)
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Penultimate features float32 [n, F] of images uint8 [n, H, W, C].
@@ -49,7 +62,7 @@ class Engine:
         return self.infer(images)[0]
 
     def infer(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Features float32 [n, F] and the bundle's own logits float32 [n, K] of images.
+        """Features float32 [n, F] and the network's own logits float32 [n, K] of images.
 
         Args:
             images: uint8 [n, H, W, C]; n may be 0.
@@ -58,70 +71,68 @@ class Engine:
             DataError: the images have another shape or dtype than the bundle was made for.
             BundleError: the network answers with numbers that are not finite.
         """
-        self._check(images)
-        features = np.empty((len(images), self._features), dtype=np.float32)
-        logits = np.empty((len(images), self._classes), dtype=np.float32)
-        for start in range(0, len(images), MAX_BATCH):
-            part = slice(start, start + MAX_BATCH)
-            pixels = images[part] * self._scale + self._offset
-            inputs = {"image": np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))}
-            features[part], logits[part] = self._session.run(["features", "logits"], inputs)
-        if not (np.isfinite(features).all() and np.isfinite(logits).all()):
+        features, logits = self._run(images, ["features", "logits"])
+        return features, logits
+
+    def latents(self, images: NDArray[np.uint8], rung: str) -> NDArray[np.float32]:
+        """What a rung's training step starts from, float32 [n, ...], for images uint8 [n, H, W, C].
+
+        Raises:
+            ConfigError: the bundle has no such rung.
+            DataError, BundleError: as from `infer`.
+        """
+        if rung not in self._bundle.manifest.rungs:
+            raise ConfigError(
+                f"The bundle {self._bundle.path} has no rung {rung}.",
+                f"It has {', '.join(self._bundle.manifest.rungs) or 'none'}.",
+                "Choose one of those, or export the bundle again.",
+            )
+        cut = self._bundle.manifest.rungs[rung].cut
+        if cut is None:
+            return self._preprocess(images)
+        return self._run(images, [cut])[0]
+
+    def _run(self, images: NDArray[np.uint8], names: list[str]) -> list[NDArray[np.float32]]:
+        self._preprocess.check(images)
+        session = self._session  # one network for the whole call, whatever `load` does meanwhile
+        parts = [
+            session.run({"image": self._preprocess(images[start : start + MAX_BATCH])}, names)
+            for start in range(0, len(images), MAX_BATCH)
+        ]
+        empty = [np.zeros((0, *self._sizes(session, name)), np.float32) for name in names]
+        found = [
+            np.concatenate([part[name] for part in parts]) if parts else nothing
+            for name, nothing in zip(names, empty, strict=True)
+        ]
+        if not all(np.isfinite(array).all() for array in found):
             raise BundleError(
                 "The network of the bundle answers with numbers that are not finite.",
                 "Finite features and logits are expected for every image.",
                 "Pretrain again; the training that made this bundle has diverged.",
             )
-        return features, logits
+        return found
 
-    def _check(self, images: NDArray[np.uint8]) -> None:
-        expected = (self._shape.height, self._shape.width, self._shape.channels)
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected:
-            raise DataError(
-                f"The images are {images.dtype} {list(images.shape[1:])}.",
-                f"The bundle was made for uint8 of height, width, channels {list(expected)}.",
-                "Choose a source of that shape; ?size= and ?mode= convert folders of images.",
-            )
+    def _open(self, parameters: Parameters) -> Session:
+        manifest, path = self._bundle.manifest, self._bundle.member(GRAPH_FILE)
+        session = Session(path, self._threads, parameters)
+        shape = manifest.preprocessing
+        latents = {r.cut: r.latent_shape for r in manifest.rungs.values() if r.cut is not None}
+        expected = {
+            "image": (shape.channels, shape.height, shape.width),
+            "features": (manifest.features,),
+            "logits": (len(manifest.classes),),
+            **latents,
+        }
+        found = {n: s[1:] for n, s in (*session.inputs.items(), *session.outputs.items())}
+        if found != expected:
+            raise unusable(path, f"it has {found} where {expected} are expected")
+        return session
 
-
-def _open_session(bundle: Bundle, threads: int | None) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ONLY_ERRORS
-    options.intra_op_num_threads = threads or 0
-    # A thread that spins while it waits costs energy and gains nothing between two frames.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    graph = str(bundle.member(GRAPH_FILE))
-    try:
-        session = onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has no common error type
-        raise _unusable(bundle, str(error)) from error
-    manifest = bundle.manifest
-    shape = manifest.preprocessing
-    _require_tensors(
-        bundle, session.get_inputs(), {"image": [shape.channels, shape.height, shape.width]}
-    )
-    _require_tensors(
-        bundle,
-        session.get_outputs(),
-        {"features": [manifest.features], "logits": [len(manifest.classes)]},
-    )
-    return session
+    def _sizes(self, session: Session, output: str) -> tuple[int, ...]:
+        return tuple(int(size) for size in session.outputs[output][1:])
 
 
-def _require_tensors(
-    bundle: Bundle, found: list[onnxruntime.NodeArg], expected: dict[str, list[int]]
-) -> None:
-    """Names, types and shapes behind the batch dimension."""
-    tensors = {tensor.name: (tensor.type, tensor.shape[1:]) for tensor in found}
-    wanted = {name: ("tensor(float)", shape) for name, shape in expected.items()}
-    if tensors != wanted:
-        raise _unusable(bundle, f"it has {tensors} where {wanted} are expected")
-
-
-def _unusable(bundle: Bundle, detail: str) -> BundleError:
-    return BundleError(
-        f"onnxruntime cannot use the graph of the bundle {bundle.path}: {detail.strip()}.",
-        "A graph as `sel-edge export` writes it is expected.",
-        "Run `sel-edge doctor`, then export the bundle again.",
-    )
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held at once (its peak resident set)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from sel_edge.bundle.bundle import Bundle, open_bundle, pack_anchors, write_bundle
-from sel_edge.bundle.manifest import Manifest
+from sel_edge.bundle.manifest import MEMBERS, Manifest
+from sel_edge.bundle.rungs import TrainedLayer
 from sel_edge.core import files
 from sel_edge.core.errors import BundleError, RunDirectoryError, StorageError
 
@@ -47,6 +49,61 @@ def test_a_written_bundle_opens_with_its_content(bundle: Bundle, manifest: Manif
     )
 
 
+def test_a_bundle_without_graphs_to_learn_with_is_one(
+    path: Path, manifest: Manifest, members: Members
+) -> None:
+    plain = replace(manifest, rungs={}, int8=None)
+    opened = write_bundle(path, plain, {name: members[name] for name in MEMBERS})
+    assert (opened.manifest.rungs, opened.manifest.int8) == ({}, None)
+
+
+def test_what_is_written_is_of_the_present_schema(
+    path: Path, manifest: Manifest, members: Members
+) -> None:
+    first = replace(manifest, rungs={}, int8=None, schema=1)
+    written = write_bundle(path, first, {name: members[name] for name in MEMBERS})
+    assert written.manifest == open_bundle(path).manifest
+    assert written.manifest.schema == 2
+
+
+def test_parameters_are_read_by_name_without_copies(
+    path: Path, manifest: Manifest, members: Members
+) -> None:
+    stored = {
+        "fc.weight": np.eye(2, dtype=np.float32),
+        "fc.bias": np.zeros(2, dtype=np.float32),
+        "block/conv.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2),
+        "empty": np.zeros((0, 3), dtype=np.float32),
+        "scalar": np.array(2.5, dtype=np.float32),
+    }
+    bundle = write_bundle(path, manifest, {**members, "weights.safetensors": save(stored)})
+    found = bundle.parameters()
+    assert found.keys() == stored.keys()
+    for name, tensor in stored.items():
+        for read in (found[name], bundle.parameter(name)):
+            assert read.dtype == np.float32 and not read.flags.writeable
+            np.testing.assert_array_equal(read, tensor, strict=True)
+            assert read.base is not None  # a view of the file
+    with pytest.raises(BundleError, match=r"lacks the tensor conv\.weight"):
+        bundle.parameter("conv.weight")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_parameter_that_is_not_finite_is_refused_where_it_is_read(
+    path: Path, manifest: Manifest, members: Members, value: float
+) -> None:
+    stored = {
+        "fc.weight": np.eye(2, dtype=np.float32),
+        "fc.bias": np.zeros(2, dtype=np.float32),
+        "conv.bias": np.array([0, value], dtype=np.float32),
+    }
+    bundle = write_bundle(path, manifest, {**members, "weights.safetensors": save(stored)})
+    assert bundle.parameter("fc.bias").tolist() == [0, 0]
+    for read in (bundle.parameters, lambda: bundle.parameter("conv.bias")):
+        with pytest.raises(BundleError, match=r"conv\.bias .* not finite"):
+            read()
+
+
 def test_equal_content_makes_an_equal_bundle(
     tmp_path: Path, manifest: Manifest, members: Members
 ) -> None:
@@ -72,7 +129,11 @@ def test_any_flipped_byte_of_any_file_is_noticed(shared: Bundle, data: st.DataOb
 
 
 @pytest.mark.parametrize(
-    "name", ["infer.onnx", "weights.safetensors", "anchors.safetensors", "manifest.json"]
+    "name",
+    [
+        *("infer.onnx", "weights.safetensors", "anchors.safetensors", "manifest.json"),
+        *("tail.fill.onnx", "infer-int8.onnx"),
+    ],
 )
 @pytest.mark.parametrize("damage", ["missing", "empty", "longer", "link", "folder"])
 def test_a_member_that_is_not_itself_is_refused(
@@ -94,9 +155,10 @@ def test_a_member_that_is_not_itself_is_refused(
         open_bundle(bundle.path)
 
 
-def test_a_file_that_does_not_belong_is_named(bundle: Bundle) -> None:
-    (bundle.path / "notes.txt").write_text("hello")
-    with pytest.raises(BundleError, match=r"notes\.txt does not belong"):
+@pytest.mark.parametrize("name", ["notes.txt", "deep.step.onnx", ".hidden"])
+def test_a_file_that_does_not_belong_is_named(bundle: Bundle, name: str) -> None:
+    (bundle.path / name).write_text("hello")
+    with pytest.raises(BundleError, match=rf"{re.escape(name)} does not belong"):
         open_bundle(bundle.path)
 
 
@@ -111,6 +173,7 @@ def test_something_that_is_no_bundle_is_named(tmp_path: Path, kind: str) -> None
         open_bundle(path)
 
 
+@pytest.mark.parametrize("graph", ["infer.onnx", "infer-int8.onnx", "tail.step.onnx"])
 @pytest.mark.parametrize(
     "location", ["/etc/passwd", "../secret", "sub/weights.safetensors", "manifest.json", ""]
 )
@@ -119,11 +182,81 @@ def test_a_graph_may_read_the_weights_only(
     manifest: Manifest,
     members: Members,
     make_graph: Callable[[str], bytes],
+    graph: str,
     location: str,
 ) -> None:
-    hostile = {**members, "infer.onnx": make_graph(location)}
-    with pytest.raises(BundleError, match="may read weights"):
+    hostile = {**members, graph: make_graph(location)}
+    with pytest.raises(BundleError, match=rf"{graph} .* may read weights"):
         write_bundle(path, manifest, hostile)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(("offset", "length"), [(0, 1), (1, 0), (-16, 17), ("-16", 16)])
+def test_a_graph_reads_no_further_than_the_weights_reach(
+    path: Path,
+    manifest: Manifest,
+    members: Members,
+    make_graph: Callable[..., bytes],
+    offset: int | str,
+    length: int,
+) -> None:
+    """Offset and length beyond the end of the weights, or, as text, before their start."""
+    size = len(members["weights.safetensors"])
+    start = size + offset if isinstance(offset, int) else offset
+    hostile = {**members, "tail.step.onnx": make_graph("weights.safetensors", start, length)}
+    with pytest.raises(BundleError):
+        write_bundle(path, manifest, hostile)
+    last = {**members, "tail.step.onnx": make_graph("weights.safetensors", size - 16, 16)}
+    assert write_bundle(path, manifest, last)
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias", "rows"),
+    [
+        ("fc.weight", "fc.bias", 3),
+        ("fc.weight", "fc.bias", 2**53),
+        ("conv.weight", "fc.bias", None),
+        ("fc.weight", "conv.bias", 1),
+        ("fc.bias", "fc.weight", 1),
+        ("fc.weight", "scalar", 1),
+        ("scalar", "fc.bias", 1),
+        ("three.weight", "fc.bias", 1),
+    ],
+)
+def test_a_rung_trains_rows_that_there_are(
+    path: Path, manifest: Manifest, members: Members, weight: str, bias: str, rows: int | None
+) -> None:
+    layer = TrainedLayer(weight, bias, rows, weight)
+    write_with_tail(path, manifest, members, layer)
+
+
+def test_a_layer_follows_one_with_as_many_channels(
+    path: Path, manifest: Manifest, members: Members
+) -> None:
+    layers = (
+        TrainedLayer("fc.weight", "fc.bias", 1, "fc.weight"),
+        TrainedLayer("three.weight", "three.bias", 1, "fc.weight"),
+    )
+    write_with_tail(path, manifest, members, *layers)
+
+
+def write_with_tail(
+    path: Path, manifest: Manifest, members: Members, *layers: TrainedLayer
+) -> None:
+    """Write a bundle whose rung `tail` has layers that its weights do not have."""
+    weights = save(
+        {
+            "fc.weight": np.eye(2, dtype=np.float32),
+            "fc.bias": np.zeros(2, dtype=np.float32),
+            "three.weight": np.zeros((3, 2), dtype=np.float32),
+            "three.bias": np.zeros(3, dtype=np.float32),
+            "scalar": np.zeros((), dtype=np.float32),
+        }
+    )
+    tail = replace(manifest.rungs["tail"], layers=layers)
+    wrong = replace(manifest, rungs={**manifest.rungs, "tail": tail})
+    with pytest.raises(BundleError, match=r"The rung tail .* trains"):
+        write_bundle(path, wrong, {**members, "weights.safetensors": weights})
     assert not path.exists()
 
 
@@ -134,6 +267,14 @@ def anchors_with(**changes: np.ndarray) -> bytes:
         "features": np.zeros((4, 2), dtype=np.float32),
     }
     return pack_anchors(**{**fit, **changes})
+
+
+def misaligned(tensors: dict[str, np.ndarray]) -> bytes:
+    """A valid safetensors file whose header is one byte longer than writers make it."""
+    content = save({name: tensor.astype(np.float32) for name, tensor in tensors.items()})
+    header_bytes = int.from_bytes(content[:8], "little")
+    header, rest = content[8 : 8 + header_bytes], content[8 + header_bytes :]
+    return (header_bytes + 1).to_bytes(8, "little") + header + b" " + rest
 
 
 @pytest.mark.parametrize(
@@ -148,7 +289,14 @@ def anchors_with(**changes: np.ndarray) -> bytes:
         ("anchors.safetensors", anchors_with(labels=np.array([0, 0, 0, 1]))),
         ("anchors.safetensors", anchors_with(labels=np.array([0.0, 1.0, 0.0, 1.0]))),
         ("anchors.safetensors", anchors_with(features=np.full((4, 2), np.nan, np.float32))),
+        ("weights.safetensors", b"no tensors"),
         ("weights.safetensors", save({"fc.weight": np.eye(2, dtype=np.float32)})),
+        ("weights.safetensors", save({"fc.weight": np.eye(2), "fc.bias": np.zeros(2)})),
+        (
+            "weights.safetensors",
+            save({"fc.weight": np.eye(2, dtype=np.int32), "fc.bias": np.zeros(2, np.int32)}),
+        ),
+        ("weights.safetensors", misaligned({"fc.weight": np.eye(2), "fc.bias": np.zeros(2)})),
         (
             "weights.safetensors",
             save({"fc.weight": np.full((2, 2), np.nan, np.float32), "fc.bias": np.zeros(2, "f4")}),

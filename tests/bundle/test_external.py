@@ -1,4 +1,4 @@
-"""Finding every file that a graph reads, against the onnx package itself."""
+"""Finding every byte that a graph reads from files, against the onnx package itself."""
 
 from __future__ import annotations
 
@@ -19,16 +19,30 @@ from onnx import (
     TrainingInfoProto,
 )
 
-from sel_edge.bundle.external import MAX_DEPTH, TENSOR_PATHS, external_locations
+from sel_edge.bundle.external import MAX_DEPTH, TENSOR_PATHS, Place, external_places
 from sel_edge.core.errors import BundleError
 
 
 def tensor(location: str) -> TensorProto:
     made = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1])
     made.data_location = TensorProto.EXTERNAL
-    made.external_data.add(key="offset", value="0")
-    made.external_data.add(key="location", value=location)
+    for key, value in (("offset", "8"), ("location", location), ("length", "4")):
+        made.external_data.add(key=key, value=value)
     return made
+
+
+def varint(value: int, length: int = 1) -> bytes:
+    """A number in at least `length` bytes; the shortest encoding takes no choice."""
+    groups = [value & 0x7F]
+    while value := value >> 7:
+        groups.append(value & 0x7F)
+    groups += [0] * (length - len(groups))
+    return bytes([group | 0x80 for group in groups[:-1]] + [groups[-1]])
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A length-delimited field as a writer encodes it."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
 
 
 def test_every_path_from_a_model_to_a_tensor_in_onnxs_own_schema_is_walked() -> None:
@@ -79,22 +93,74 @@ def test_locations_are_found_wherever_a_tensor_can_hide() -> None:
         functions=[FunctionProto(node=[NodeProto(attribute=[AttributeProto(t=tensor("in-fn"))])])],
         training_info=[TrainingInfoProto(algorithm=GraphProto(initializer=[tensor("in-train")]))],
     )
-    assert external_locations(model.SerializeToString()) == {
-        *("in-subgraph", "in-attribute", "in-attribute-list", "in-sparse"),
-        *("in-graph", "in-indices", "in-fn", "in-train"),
-    }
+    names = ["in-subgraph", "in-attribute", "in-attribute-list", "in-sparse"]
+    names += ["in-graph", "in-indices", "in-fn", "in-train"]
+    assert external_places(model.SerializeToString()) == {Place(name, 8, 12) for name in names}
+
+
+def test_a_tensor_in_two_parts_hides_no_location() -> None:
+    """Readers join a field that comes twice: its entries are those of both parts."""
+    parts = [
+        AttributeProto(name="t", t=tensor(name)).SerializeToString() for name in ("w", "secret.bin")
+    ]
+    joined = AttributeProto.FromString(b"".join(parts))
+    assert [entry.value for entry in joined.t.external_data if entry.key == "location"] == [
+        *("w", "secret.bin")
+    ]
+    attribute = field(5, b"".join(parts))
+    model = field(7, field(1, attribute))
+    assert ModelProto.FromString(model).graph.node[0].attribute[0].t == joined.t
+    assert {place.location for place in external_places(model)} == {"w", "secret.bin"}
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"location": "w"},
+        {"location": "w", "offset": "0"},
+        {"offset": "0", "length": "4"},
+        {"offset": "0", "length": "4", "checksum": "0"},
+        {"location": "w", "offset": "-4", "length": "4"},
+        {"location": "w", "offset": "0", "length": "-4"},
+        {"location": "w", "offset": "", "length": "4"},
+        {"location": "w", "offset": "010", "length": "4"},
+        {"location": "w", "offset": "0x10", "length": "4"},
+        {"location": "w", "offset": " 1", "length": "4"},
+        {"location": "w", "offset": "1\n", "length": "4"},
+        {"location": "w", "offset": "\u0661", "length": "4"},
+        {"location": "w", "offset": "0", "length": "9" * 30},
+        {"location": "w", "offset": "0", "length": "4", "checksum": "0"},
+        {"location": "w", "offset": "0", "length": "4", "prepacked_0": "key|0|4|sum"},
+    ],
+)
+def test_a_place_is_stated_in_full_and_in_plain_numbers(entries: dict[str, str]) -> None:
+    with pytest.raises(BundleError, match="tensor"):
+        external_places(model_with([*entries.items()]))
+
+
+def test_a_place_is_stated_once() -> None:
+    entries = [("location", "w"), ("offset", "0"), ("length", "4"), ("offset", "4")]
+    with pytest.raises(BundleError, match="once each"):
+        external_places(model_with(entries))
+
+
+def model_with(entries: list[tuple[str, str]]) -> bytes:
+    made = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1])
+    for key, value in entries:
+        made.external_data.add(key=key, value=value)
+    return bytes(ModelProto(graph=GraphProto(initializer=[made])).SerializeToString())
 
 
 def test_a_graph_without_external_data_names_no_file() -> None:
     inline = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1], float_data=[1.0])
     model = ModelProto(producer_name="location", graph=GraphProto(initializer=[inline]))
-    assert external_locations(model.SerializeToString()) == set()
+    assert external_places(model.SerializeToString()) == set()
 
 
 @given(st.binary(max_size=100))
 def test_bytes_of_any_kind_end_in_locations_or_in_an_error_of_ours(content: bytes) -> None:
     with contextlib.suppress(BundleError):
-        external_locations(content)
+        external_places(content)
 
 
 @given(data=st.data())
@@ -102,30 +168,15 @@ def test_a_cut_off_model_never_hangs_or_crashes(data: st.DataObject) -> None:
     content = ModelProto(graph=GraphProto(initializer=[tensor("w")])).SerializeToString()
     cut = data.draw(st.integers(1, len(content) - 1))
     with pytest.raises(BundleError):
-        external_locations(content[:cut])
+        external_places(content[:cut])
 
 
 def test_endless_nesting_is_refused() -> None:
-    def field(number: int, content: bytes) -> bytes:
-        length, size = len(content), b""
-        while length >= 0x80:
-            size, length = size + bytes([length & 0x7F | 0x80]), length >> 7
-        return bytes([number << 3 | 2]) + size + bytes([length]) + content
-
     graph = b""
     for _ in range(MAX_DEPTH):
         graph = field(1, field(5, field(6, graph)))  # graph > node > attribute > graph
     with pytest.raises(BundleError, match="nested too deeply"):
-        external_locations(field(7, graph))
-
-
-def varint(value: int, length: int = 1) -> bytes:
-    """A number in at least `length` bytes; the shortest encoding takes no choice."""
-    groups = [value & 0x7F]
-    while value := value >> 7:
-        groups.append(value & 0x7F)
-    groups += [0] * (length - len(groups))
-    return bytes([group | 0x80 for group in groups[:-1]] + [groups[-1]])
+        external_places(field(7, graph))
 
 
 def test_a_tag_that_onnxruntime_cuts_to_32_bits_hides_no_graph() -> None:
@@ -135,7 +186,7 @@ def test_a_tag_that_onnxruntime_cuts_to_32_bits_hides_no_graph() -> None:
         "74696f6e120a7365637265742e62696e7001"
     )
     with pytest.raises(BundleError, match="no tag of a field"):
-        external_locations(hidden)
+        external_places(hidden)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +194,7 @@ def test_a_tag_that_onnxruntime_cuts_to_32_bits_hides_no_graph() -> None:
 )
 def test_tags_and_lengths_that_no_writer_produces_are_refused(content: bytes) -> None:
     with pytest.raises(BundleError):
-        external_locations(content)
+        external_places(content)
 
 
 @given(data=st.data())
@@ -151,16 +202,17 @@ def test_every_other_encoding_of_a_tag_or_length_is_refused_or_found(data: st.Da
     """A model > graph > tensor > location with any tag and length written in another way."""
     number = st.sampled_from([0, 0, 0, 2**32, 2**33, 2**35, 2**61])
 
-    def field(tag: int, content: bytes) -> bytes:
+    def odd(tag: int, content: bytes) -> bytes:
         key = (tag << 3 | 2) + data.draw(number)
-        longer = data.draw(st.integers(1, 10))
-        size = data.draw(st.integers(1, 10))
+        longer = data.draw(st.sampled_from([1, 1, 1, 2, 5, 10]))
+        size = data.draw(st.sampled_from([1, 1, 1, 2, 5, 10]))
         return varint(key, longer) + varint(len(content), size) + content
 
-    entry = field(1, b"location") + field(2, b"secret.bin")
-    model = field(7, field(5, field(13, entry)))
+    entries = [(b"location", b"secret.bin"), (b"offset", b"8"), (b"length", b"4")]
+    tensor = b"".join(field(13, field(1, key) + field(2, value)) for key, value in entries[1:])
+    tensor += odd(13, odd(1, entries[0][0]) + odd(2, entries[0][1]))
     try:
-        found = external_locations(model)
+        found = external_places(odd(7, odd(5, tensor)))
     except BundleError:
         return
-    assert found == {"secret.bin"}
+    assert found == {Place("secret.bin", 8, 12)}

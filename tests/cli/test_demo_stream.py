@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sel_edge.cli.demo_stream import SHIFT, plan_stream
-from sel_edge.cli.export import CALIBRATION
+from sel_edge.cli.export_bundle import CALIBRATION
 from sel_edge.core.errors import DataError
 from sel_edge.data.sources import load_splits
 from sel_edge.data.stream import open_stream

@@ -1,20 +1,35 @@
-"""Write the frozen files of the present schema: `python -m tests.frozen.write FOLDER`."""
+"""Write the frozen files of the present schemas: `python -m tests.frozen.write FOLDER`."""
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from sel_edge.bundle.bundle import open_bundle
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from sel_edge.bundle.bundle import Bundle, write_bundle
+from sel_edge.bundle.manifest import ANCHORS_FILE, GRAPH_FILE, INT8_FILE, SCHEMA
+from sel_edge.compile.ladder import LadderOptions
+from sel_edge.compile.package import package
 from sel_edge.core.ledger import LedgerWriter, Session, read_ledger
+from sel_edge.core.ledger_file import SCHEMA as LEDGER_SCHEMA
 from sel_edge.data.stream import FrameBatch
 from sel_edge.energy.meter import open_meter
 from sel_edge.runtime.engine import Engine
 from sel_edge.runtime.loop import Runtime
+from sel_edge.runtime.preprocess import Preprocessor
+from tests.frozen.learning import CHANNELS, losses, renormalized
 from tests.runtime.conftest import CLASSES, NEW_CLASS, Network, Patterns, build_bundle
 
 TICK = 20
+BATCH, FRAMES = 8, 16
+SHARE = 4 / 48
 SESSION = Session(
     frame=0,
     started_utc="2026-01-01T00:00:00+00:00",
@@ -28,10 +43,52 @@ SESSION = Session(
 
 
 def main(folder: Path) -> None:
-    """A bundle, a device that kept at least one update, and what both must say."""
-    build_bundle(folder / "bundle-v1", Network())
-    bundle = open_bundle(folder / "bundle-v1")
-    path = folder / "device-v1" / "ledger.sqlite"
+    """A bundle, a device that ran it, and what both must say."""
+    freeze_device(folder, freeze_bundle(folder))
+
+
+def freeze_bundle(folder: Path) -> Bundle:
+    """A bundle with every graph that the compiler makes of the network."""
+    with TemporaryDirectory() as temporary:
+        plain = build_bundle(Path(temporary) / "plain", Network())
+        model = with_normalization(onnx.load(plain.member(GRAPH_FILE)))
+        anchors = plain.member(ANCHORS_FILE).read_bytes()
+        images = Preprocessor(plain.manifest.preprocessing)(plain.anchors().images)
+    compiled = package(model, LadderOptions(batch=BATCH, frames=FRAMES, share=SHARE), images)
+    manifest = replace(plain.manifest, rungs=compiled.rungs, int8=INT8_FILE)
+    members = {**compiled.members, ANCHORS_FILE: anchors}
+    bundle = write_bundle(folder / f"bundle-v{SCHEMA}", manifest, members)
+    logits = Engine(bundle).infer(bundle.anchors().images)[1]
+    expected = {
+        "bundle_hash": bundle.manifest.bundle_hash,
+        "first_logits": logits[0].tolist(),
+        "standin_mean": float(bundle.manifest.standin.estimate(logits).mean()),
+        "rungs": list(bundle.manifest.rungs),
+        "losses": {rung: losses(bundle, rung) for rung in CHANNELS},
+        "renormalized": renormalized(bundle),
+    }
+    save(folder / f"bundle-v{SCHEMA}.json", expected)
+    return bundle
+
+
+def with_normalization(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The network with a BatchNormalization behind its convolution that changes nothing."""
+    graph, epsilon = model.graph, 1e-5
+    mean = numpy_helper.to_array(next(i for i in graph.initializer if i.name == "conv.bias"))
+    variance = np.full_like(mean, 0.25)
+    tensors = {"bn.weight": np.sqrt(variance + np.float32(epsilon)), "bn.bias": mean}
+    tensors |= {"bn.mean": mean, "bn.variance": variance}
+    graph.initializer.extend(numpy_helper.from_array(t, name) for name, t in tensors.items())
+    inputs = [graph.node[0].output[0], *tensors]
+    node = helper.make_node("BatchNormalization", inputs, ["normal"], epsilon=epsilon)
+    graph.node[1].input[0] = "normal"
+    graph.node.insert(1, node)
+    return model
+
+
+def freeze_device(folder: Path, bundle: Bundle) -> None:
+    """A ledger and the heads that it names, after at least one kept update."""
+    path = folder / f"device-v{LEDGER_SCHEMA}" / "ledger.sqlite"
     with LedgerWriter(path) as ledger:
         runtime = Runtime(bundle, ledger, open_meter())
         ledger.record_session(SESSION)
@@ -46,11 +103,7 @@ def main(folder: Path) -> None:
         runtime.evaluate("after", "known classes", [last])
         head = runtime.head
     written = read_ledger(path)
-    logits = Engine(bundle).infer(bundle.anchors().images)[1]
     expected = {
-        "bundle_hash": bundle.manifest.bundle_hash,
-        "first_logits": logits[0].tolist(),
-        "standin_mean": float(bundle.manifest.standin.estimate(logits).mean()),
         "frames": sum(tick.n for tick in written.ticks),
         "decisions": [decision.kind for decision in written.decisions],
         "heads": [update.head_after for update in written.updates],
@@ -61,7 +114,12 @@ def main(folder: Path) -> None:
         "last_tick": [written.ticks[-1].segment, written.ticks[-1].scores],
         "levels": [level.head for level in written.levels],
     }
-    (folder / "v1.json").write_text(json.dumps(expected, indent=1) + "\n")
+    save(folder / f"device-v{LEDGER_SCHEMA}.json", expected)
+
+
+def save(path: Path, expected: dict[str, Any]) -> None:
+    """What the tests are to find."""
+    path.write_text(json.dumps(expected, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -85,9 +85,8 @@ def test_a_graph_that_reads_past_the_weights_is_refused(bundle: Bundle, tmp_path
 
     weight, bias = bundle.head()
     short = save({"fc.weight": weight, "fc.bias": bias})
-    other = rewritten(bundle, tmp_path / "other", weights=short)
-    with pytest.raises(BundleError, match="onnxruntime cannot use the graph"):
-        Engine(other)
+    with pytest.raises(BundleError, match="may read weights"):
+        rewritten(bundle, tmp_path / "other", weights=short)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])

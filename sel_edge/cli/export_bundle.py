@@ -1,0 +1,180 @@
+"""From a network to a bundle: compile, calibrate, and check against the network itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sel_edge.bundle.bundle import Bundle, pack_anchors, write_bundle
+from sel_edge.bundle.manifest import (
+    ANCHORS_FILE,
+    GRAPH_FILE,
+    INT8_FILE,
+    WEIGHTS_FILE,
+    Manifest,
+    ModelInfo,
+)
+from sel_edge.cli.export_source import Source
+from sel_edge.compile.ladder import LadderOptions
+from sel_edge.compile.package import Package, package
+from sel_edge.core import provenance
+from sel_edge.core.embarrassment import TEMPERATURE
+from sel_edge.core.errors import BundleError
+from sel_edge.core.files import require_free
+from sel_edge.core.rng import generator
+from sel_edge.core.standin import StandIn, fit_standin
+from sel_edge.data.corruptions import corrupt
+from sel_edge.runtime.engine import Engine
+from sel_edge.runtime.preprocess import Preprocessor
+from sel_edge.runtime.session import Session
+
+PARITY_TOLERANCE = 1e-4
+# Half of the kinds: the others stay unforeseen, and rehearsals can show them.
+CALIBRATION = (("gaussian_noise", 2), ("blur", 2), ("fog", 3), ("jpeg", 4))
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A new bundle.
+
+    Attributes:
+        bundle: opened and checked.
+        max_difference: largest difference between its logits and the network's, on all anchors.
+        int8_agreement: share of the anchors on which the int8 graph gives the same answer; None
+            without one.
+    """
+
+    bundle: Bundle
+    max_difference: float
+    int8_agreement: float | None
+
+
+def make_bundle(source: Source, out: Path, options: LadderOptions, with_int8: bool) -> Exported:
+    """Make a bundle.
+
+    Args:
+        source: the network.
+        out: the bundle directory to make.
+        options: which rungs, and for what.
+        with_int8: whether it gets an int8 forward graph.
+
+    Raises:
+        BundleError: the network cannot be compiled, or the graph differs from it by more than 1e-4.
+        SelEdgeError: the options, the data or the disk is at fault.
+    """
+    require_free(out)
+    preprocess = Preprocessor(source.preprocessing)
+    calibration = preprocess(source.calibration) if with_int8 else None
+    compiled = package(source.model, options, calibration)
+    _require_fit(source, compiled)
+    images = source.anchors.images
+    with TemporaryDirectory(prefix="sel-edge-") as folder:
+        forward = _Forward(Path(folder), compiled, preprocess)
+        features, logits = forward(images)
+        standin = _calibrate(source, forward, logits)
+        agreement = forward.int8_agreement(images, logits)
+    manifest = _manifest(source, compiled, standin, agreement)
+    anchors = pack_anchors(images, source.anchors.labels, features)
+    expected, differences = source.predict(images), list[float]()
+    bundle = write_bundle(
+        out,
+        manifest,
+        {**compiled.members, ANCHORS_FILE: anchors},
+        lambda bundle: differences.append(_check_parity(bundle, images, expected)),
+    )
+    return Exported(bundle, differences[0], agreement)
+
+
+class _Forward:
+    """The compiled forward graphs, before there is a bundle."""
+
+    def __init__(self, folder: Path, compiled: Package, preprocess: Preprocessor) -> None:
+        self._preprocess = preprocess
+        for name in (GRAPH_FILE, WEIGHTS_FILE, INT8_FILE):
+            if name in compiled.members:
+                (folder / name).write_bytes(compiled.members[name])
+        self._session = Session(folder / GRAPH_FILE, None)
+        with_int8 = INT8_FILE in compiled.members
+        self._int8 = Session(folder / INT8_FILE, None) if with_int8 else None
+
+    def __call__(self, images: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        """Features and logits."""
+        found = self._session.run({"image": self._preprocess(images)}, ["features", "logits"])
+        return found["features"], found["logits"]
+
+    def int8_agreement(self, images: NDArray[np.uint8], logits: Floats) -> float | None:
+        if self._int8 is None:
+            return None
+        found = self._int8.run({"image": self._preprocess(images)}, ["logits"])["logits"]
+        return float((found.argmax(axis=1) == logits.argmax(axis=1)).mean())
+
+
+def _require_fit(source: Source, compiled: Package) -> None:
+    view = source.preprocessing
+    shape = (view.channels, view.height, view.width)
+    if compiled.image_shape != shape or compiled.classes != len(source.classes):
+        raise BundleError(
+            f"The network takes samples of shape {compiled.image_shape} and tells "
+            f"{compiled.classes} classes apart.",
+            f"The data are images of shape {shape} of {len(source.classes)} classes.",
+            "Name data and class names that the network was trained for; ?size= and ?mode= convert "
+            "folders of images.",
+        )
+
+
+def _calibrate(source: Source, forward: _Forward, clean: Floats) -> StandIn:
+    """Fit the stand-in on the anchors, clean and corrupted in some ways, to see low confidence."""
+    rng = generator(source.seed, "standin")
+    logits = [clean]
+    for kind, severity in CALIBRATION:
+        logits.append(forward(corrupt(source.anchors.images, kind, severity, rng))[1])
+    return fit_standin(np.concatenate(logits), np.tile(source.anchors.labels, len(logits)))
+
+
+def _manifest(
+    source: Source, compiled: Package, standin: StandIn, int8_agreement: float | None
+) -> Manifest:
+    int8 = {} if int8_agreement is None else {"int8_agreement_on_anchors": int8_agreement}
+    return Manifest(
+        model=ModelInfo(
+            source.name,
+            source.width or compiled.width,
+            compiled.parameters,
+            compiled.forward_macs,
+        ),
+        classes=source.classes,
+        preprocessing=source.preprocessing,
+        temperature=TEMPERATURE,
+        head_weight=compiled.head_weight,
+        head_bias=compiled.head_bias,
+        features=compiled.features,
+        standin=standin,
+        anchors_held_out=source.held_out,
+        accuracy=source.accuracy,
+        provenance={
+            **source.provenance,
+            **int8,
+            "standin_calibrated_on": ["clean", *(f"{kind}:{n}" for kind, n in CALIBRATION)],
+            "exported_with": provenance.versions(),
+            "commit": provenance.commit(),
+        },
+        rungs=compiled.rungs,
+        int8=INT8_FILE if INT8_FILE in compiled.members else None,
+    )
+
+
+def _check_parity(bundle: Bundle, images: NDArray[np.uint8], expected: Floats) -> float:
+    difference = float(np.abs(Engine(bundle).infer(images)[1] - expected).max())
+    if not difference <= PARITY_TOLERANCE:
+        raise BundleError(
+            f"The exported graph differs from the network by {difference:.2e} on the anchors.",
+            f"At most {PARITY_TOLERANCE:.0e} is allowed; no bundle was left behind.",
+            "Run `sel-edge doctor` and report the versions it prints.",
+        )
+    return difference

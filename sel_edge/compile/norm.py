@@ -1,0 +1,215 @@
+"""The `norm` rung: one forward pass with the statistics of a few frames, no gradient.
+
+Every normalized layer is normalized again by what it answers to these frames, in the order in which
+the layers run, each on the output of those before it as they are now: what torch computes in
+training mode. Variances are biased, sum / n, because that is what training normalizes by; the
+unbiased ones that torch keeps as running statistics are not used here.
+
+Source of the idea: Li et al., "Revisiting Batch Normalization For Practical Domain Adaptation",
+2016 (arXiv 1603.04779); blending as in Schneider et al., "Improving robustness against common
+corruptions by covariate shift adaptation", 2020 (arXiv 2006.16971).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sel_edge.compile.forward import Forward, Normalization
+from sel_edge.compile.graph import Graph
+from sel_edge.compile.layers import count_uses, is_parameter
+from sel_edge.core.errors import BundleError
+
+BLEND = "blend"
+_LONG_ROW = 256
+"""Pixels of a channel from which a call per channel and image pays (docs/records)."""
+_CONSTANT_STD = 1e-16
+"""A channel that varies less is constant: float32 cannot hold its variance and epsilon."""
+
+
+@dataclass(frozen=True)
+class Formulation:
+    """Which operators compute statistics and apply them.
+
+    Attributes:
+        moments: (graph, tensor [N, C, ...]) -> mean and biased variance, float32 [C].
+        affine: (graph, tensor [N, C, ...], scale [C], shift [C]) -> scale * tensor + shift.
+    """
+
+    moments: Callable[[Graph, str], tuple[str, str]]
+    affine: Callable[[Graph, str, str, str], str]
+
+
+def moments(graph: Graph, tensor: str) -> tuple[str, str]:
+    """Mean and biased variance per channel, float32 [C], of a tensor [N, C, ...].
+
+    E[z^2] - E[z]^2 reads the tensor twice and writes nothing. It is exact enough because the tensor
+    is centred: its mean is 0 on the data the network was trained with.
+    """
+    batch, channels, pixels = _sizes(graph, tensor)
+    rows = graph.reshape(tensor, batch * channels, pixels)
+    sums = graph.add("ReduceSum", rows, graph.ints(1), keepdims=0)
+    mean = _mean_of_rows(graph, sums, batch, channels, pixels)
+    square = _mean_of_rows(graph, squared_norms(graph, rows), batch, channels, pixels)
+    variance = graph.add("Sub", square, graph.add("Mul", mean, mean))
+    return mean, graph.add("Max", variance, graph.scalar(0.0, like=tensor))
+
+
+def squared_norms(graph: Graph, rows: str) -> str:
+    """The sum of squares of every row of a matrix.
+
+    onnxruntime's matrix product of a row with itself, transposed, is much faster than its
+    ReduceSumSquare where the row is long.
+    """
+    count, pixels = graph.shape(rows)
+    if pixels < _LONG_ROW:
+        return graph.add("ReduceSumSquare", rows, graph.ints(1), keepdims=0)
+    row = graph.reshape(rows, count, 1, pixels)
+    return graph.add("MatMul", row, graph.transpose(row, 0, 2, 1))
+
+
+def affine(graph: Graph, tensor: str, scale: str, shift: str) -> str:
+    """scale * tensor + shift per channel, in one pass.
+
+    onnxruntime fuses a depthwise convolution with the sum and the activation behind it; where the
+    images are small, BatchNormalization has less to do per channel.
+    """
+    _, channels, pixels = _sizes(graph, tensor)
+    if pixels >= _LONG_ROW:
+        spatial = [1] * (graph.rank(tensor) - 2)
+        weight = graph.reshape(scale, channels, 1, *spatial)
+        return graph.add("Conv", tensor, weight, shift, group=channels, kernel_shape=spatial)
+    zeros = graph.constant(np.zeros(channels, dtype=np.float32))
+    ones = graph.constant(np.ones(channels, dtype=np.float32))
+    return graph.add("BatchNormalization", tensor, scale, shift, zeros, ones, epsilon=0.0)
+
+
+FASTEST = Formulation(moments, affine)
+
+
+def norm_graph(forward: Forward, formulation: Formulation = FASTEST) -> Graph:
+    """The forward pass that estimates normalization anew.
+
+    Inputs: `image` as the forward graph has it, and `blend`, float32 scalar in 0..1: the weight of
+    the frames' mean and variance against those of the data the network was trained with. Parameters
+    are constants under their own names; nothing is computed from their values here, so a session
+    may be opened with others.
+
+    Outputs: `logits` float32 [N, K] of the network normalized anew, and for every normalization
+    with weight w `scale/w` and `shift/w`, float32 [C]. The same network is had from the weights
+    scale * weight, per output channel, and the biases scale * bias + shift. Blend 0 gives scale 1
+    and shift 0.
+
+    Args:
+        forward: with a fixed batch N, all of whose frames are estimated from.
+        formulation: other operators, for comparison.
+
+    Raises:
+        BundleError: there is nothing to estimate, a channel has a single value, or a normalized
+            layer shares its parameters with another one.
+    """
+    _require_normalizations(forward)
+    source, graph = forward.graph, Graph(opset=forward.graph.opset)
+    names = {name: graph.input(name, t.dtype, t.shape) for name, t in source.inputs.items()}
+    graph.input(BLEND, "float32", ())
+    # A graph computes operators on constants at once, but biases may change until a session opens:
+    # they are inputs as long as the graph grows.
+    biases = {n.bias: source.constants[n.bias] for n in forward.normalizations}
+    for name, value in source.constants.items():
+        if name in biases:
+            names[name] = graph.input(name, "float32", value.shape)
+        else:
+            names[name] = graph.constant(value, name if is_parameter(value) else None)
+    normalized = {n.tensor: n for n in forward.normalizations}
+    for node in source.nodes:
+        inputs = [names[name] if name else "" for name in node.inputs]
+        normalization = normalized.get(node.outputs[0])
+        if normalization is not None:
+            inputs[2] = graph.add("Sub", inputs[2], graph.constant(normalization.mean))
+        outputs = graph.add_node(node.op, inputs, node.attributes, len(node.outputs), node.name)
+        if normalization is not None:
+            outputs = (_renormalized(graph, outputs[0], normalization, formulation),)
+        names.update(zip(node.outputs, outputs, strict=True))
+    for name, value in biases.items():
+        del graph.inputs[name]
+        graph.constants[name] = value
+    graph.outputs["logits"] = names[source.outputs["logits"]]
+    return graph
+
+
+def _renormalized(
+    graph: Graph, centred: str, normalization: Normalization, formulation: Formulation
+) -> str:
+    """Normalize a layer's output less its former mean, z, and say how as outputs of the graph.
+
+    y' = scale * (z - blend * mean(z)) + former mean, and scale = std / sqrt(blended variance +
+    epsilon). A channel that was constant stays as it is while its layer's weights are 0.
+    """
+    std = normalization.std.astype(np.float64)
+    constant = std < _CONSTANT_STD
+    std = np.where(constant, 1.0, std)
+    epsilon = np.where(constant, 1.0, normalization.epsilon)
+    former = np.maximum(std**2 - epsilon, 0.0)
+
+    mean, variance = formulation.moments(graph, centred)
+    rest = graph.add("Sub", graph.scalar(1.0, like=centred), BLEND)
+    blended = graph.add(
+        "Add",
+        graph.add("Mul", variance, BLEND),
+        graph.add("Mul", _vector(graph, former), rest),
+    )
+    deviation = graph.add("Sqrt", graph.add("Add", blended, _vector(graph, epsilon)))
+    scale = graph.add("Div", _vector(graph, std), deviation)
+    target = graph.constant(normalization.mean)
+    moved = graph.add("Mul", scale, graph.add("Mul", mean, BLEND))
+    shift = graph.add("Sub", target, moved)
+    graph.outputs[f"scale/{normalization.weight}"] = scale
+    graph.outputs[f"shift/{normalization.weight}"] = graph.add(
+        "Sub", shift, graph.add("Mul", scale, target)
+    )
+    return formulation.affine(graph, centred, scale, shift)
+
+
+def _vector(graph: Graph, values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+    return graph.constant(values.astype(np.float32))
+
+
+def _sizes(graph: Graph, tensor: str) -> tuple[int, int, int]:
+    """Images, channels, and pixels per image; a linear layer's output has one pixel."""
+    batch, channels, *spatial = graph.shape(tensor)
+    return batch, channels, math.prod(spatial)
+
+
+def _mean_of_rows(graph: Graph, sums: str, batch: int, channels: int, pixels: int) -> str:
+    """Mean per channel from one sum per image and channel."""
+    table = graph.reshape(sums, batch, channels)
+    mean = graph.add("ReduceMean", table, graph.ints(0), keepdims=0)
+    return graph.add("Mul", mean, graph.scalar(1.0 / pixels, like=mean))
+
+
+def _require_normalizations(forward: Forward) -> None:
+    if not forward.normalizations:
+        raise BundleError(
+            "The network has no BatchNormalization behind a convolution or a linear layer.",
+            "The rung norm estimates such normalization anew, and nothing else.",
+            "Leave norm out; the rungs head, tail, deep and full need no normalization.",
+        )
+    uses = count_uses(forward.graph)
+    for normalization in forward.normalizations:
+        if max(uses[normalization.weight], uses[normalization.bias]) > 1:
+            raise BundleError(
+                f"The normalized layer {normalization.weight} shares its parameters with another "
+                "layer.",
+                "The rung norm gives every layer a scale and a shift of its own.",
+                "Leave norm out, or export a network whose layers have parameters of their own.",
+            )
+        batch, _, pixels = _sizes(forward.graph, normalization.tensor)
+        if batch * pixels == 1:
+            raise BundleError(
+                f"A channel of the layer {normalization.weight} has a single value in one frame.",
+                "A variance needs at least two.",
+                "Compile norm for more frames.",
+            )

@@ -1,0 +1,142 @@
+"""Graphs in onnxruntime, set up for small boards. The one place that imports onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from sel_edge.core.errors import BundleError
+
+Array = NDArray[Any]
+
+_ONLY_ERRORS = 3
+_DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
+
+
+class Session:
+    """One graph.
+
+    Args:
+        path: an ONNX file; external data lie beside it.
+        threads: threads of onnxruntime, at least 1; None lets it use every core.
+        parameters: float32 arrays to use in place of the external data of the same names. They
+            must stay as they are, and alive, as long as the session.
+
+    Attributes:
+        inputs, outputs: name -> shape; a dimension known only when the graph runs is a text.
+
+    Raises:
+        BundleError: onnxruntime cannot load the graph.
+    """
+
+    def __init__(
+        self, path: Path, threads: int | None, parameters: Mapping[str, Array] | None = None
+    ) -> None:
+        options = _options(threads)
+        self._values = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value))
+            for name, value in (parameters or {}).items()
+        }
+        try:
+            if self._values:
+                options.add_external_initializers(list(self._values), list(self._values.values()))
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, ["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime has no common error type
+            raise unusable(path, str(error)) from error
+        self._kinds = {t.name: t.type for t in self._session.get_inputs()}
+        self._kinds.update({t.name: t.type for t in self._session.get_outputs()})
+        self.inputs = {t.name: tuple(t.shape) for t in self._session.get_inputs()}
+        self.outputs = {t.name: tuple(t.shape) for t in self._session.get_outputs()}
+        strange = {name: kind for name, kind in self._kinds.items() if kind not in _DTYPES}
+        if strange:
+            raise unusable(path, f"it has tensors of other types than float and int64: {strange}")
+
+    def run(self, feeds: Mapping[str, Array], wanted: list[str] | None = None) -> dict[str, Array]:
+        """Run once, with new arrays for the outputs.
+
+        Args:
+            feeds: what the graph takes; other names are ignored.
+            wanted: names of outputs; None for all.
+        """
+        names = list(self.outputs) if wanted is None else wanted
+        found = self._session.run(names, {name: feeds[name] for name in self.inputs})
+        return dict(zip(names, found, strict=True))
+
+    def bind(self, inputs: Mapping[str, Buffer], outputs: Mapping[str, Buffer]) -> Binding:
+        """Tie the graph to buffers; inputs that are still missing are set later."""
+        return Binding(self._session, self.inputs, inputs, {n: outputs[n] for n in self.outputs})
+
+
+class Binding:
+    """A graph that runs from buffers into buffers and copies nothing.
+
+    Args:
+        session: onnxruntime's session.
+        names: inputs of the graph.
+        inputs, outputs: buffers by name; others than the graph's inputs are ignored.
+    """
+
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        names: Container[str],
+        inputs: Mapping[str, Buffer],
+        outputs: Mapping[str, Buffer],
+    ) -> None:
+        self._session, self._names = session, names
+        self._binding = session.io_binding()
+        self._bound: dict[str, Buffer] = {}  # the binding alone keeps no array alive
+        self.set(inputs)
+        self._outputs = dict(outputs)
+        for name, buffer in outputs.items():
+            self._binding.bind_ortvalue_output(name, buffer.value)
+
+    def set(self, inputs: Mapping[str, Buffer]) -> None:
+        """Bind these inputs, in place of earlier ones of the same names."""
+        for name, buffer in inputs.items():
+            if name in self._names and self._bound.get(name) is not buffer:
+                self._binding.bind_ortvalue_input(name, buffer.value)
+                self._bound[name] = buffer
+
+    def run(self) -> None:
+        """Run once."""
+        self._session.run_with_iobinding(self._binding)
+
+
+class Buffer:
+    """An array that sessions read and write in place.
+
+    Args:
+        array: float32 or int64; used as it is, unless it is not contiguous.
+    """
+
+    def __init__(self, array: Array) -> None:
+        self.array = np.ascontiguousarray(array).reshape(array.shape)
+        self.value = onnxruntime.OrtValue.ortvalue_from_numpy(self.array)
+
+
+def unusable(path: Path, detail: str) -> BundleError:
+    """The error for a graph that cannot be used."""
+    return BundleError(
+        f"onnxruntime cannot use the graph {path}: {detail.strip()}.",
+        "A graph as `sel-edge export` writes it is expected.",
+        "Run `sel-edge doctor`, then export the bundle again.",
+    )
+
+
+def _options(threads: int | None) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ONLY_ERRORS
+    options.intra_op_num_threads = threads or 0
+    options.inter_op_num_threads = 1
+    # A thread that spins while it waits costs energy and gains nothing between two frames.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    return options

@@ -1,0 +1,254 @@
+"""A training step of a bundle: chosen rows of some layers, updated in place of nothing.
+
+Weights and optimizer state live in two sets of buffers. A step reads one set and writes the other,
+and only if every number it wrote is finite does the other become the current one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sel_edge.bundle.bundle import Bundle
+from sel_edge.bundle.rungs import Rung
+from sel_edge.core.embarrassment import TEMPERATURE
+from sel_edge.core.errors import ConfigError, DivergenceError
+from sel_edge.runtime.session import Array, Buffer, Session
+from sel_edge.runtime.step_inputs import (
+    Parameters,
+    check_scalars,
+    checked_channels,
+    checked_targets,
+    padded,
+)
+
+Channels = Mapping[str, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch as a step reads it.
+
+    Attributes:
+        buffers: the latents and what the frozen channels contribute to each sample.
+        samples: how many of the batch's places are taken.
+    """
+
+    buffers: Mapping[str, Buffer]
+    samples: int
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds."""
+        return sum(buffer.array.nbytes for buffer in self.buffers.values())
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step saw, before its update.
+
+    Attributes:
+        loss: nats per sample, float32 [n].
+        logits: float32 [n, K].
+    """
+
+    loss: NDArray[np.float32]
+    logits: NDArray[np.float32]
+
+
+class TrainingStep:
+    """One rung of a bundle, ready to run.
+
+    Args:
+        bundle: an open bundle.
+        rung: "head", "tail", "deep" or "full".
+        parameters: the network's weights and biases as they are now, float32 by name. None is
+            changed.
+        channels: weight of a trained layer -> which of its rows are trained, int64, each once.
+            Left out for layers of which all rows are trained, or that follow another layer.
+        threads: threads of onnxruntime; None for every core.
+
+    Raises:
+        ConfigError: the bundle has no such rung.
+        DataError: channels are missing, repeated, out of range or of the wrong number.
+        BundleError: onnxruntime cannot load the graphs, or a parameter is missing.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        rung: str,
+        parameters: Parameters,
+        channels: Channels | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.rung = _find(bundle, rung)
+        self._classes = len(parameters[bundle.manifest.head_bias])
+        graphs = {
+            role: Session(bundle.member(graph.file), threads)
+            for role, graph in self.rung.graphs.items()
+            if role in ("select", "fill", "step")
+        }
+        self._fill, self._step = graphs.get("fill"), graphs["step"]
+        needed = {name for session in graphs.values() for name in session.inputs}
+        self.channels = {
+            layer.weight: checked_channels(layer, (channels or {}).get(layer.follows), parameters)
+            for layer in self.rung.layers
+            if f"channels/{layer.follows}" in needed
+        }
+        self._frozen = self._frozen_buffers(parameters, graphs)
+        if "select" in graphs:
+            feeds = {name: buffer.array for name, buffer in self._frozen.items()}
+            self._frozen |= _buffers(graphs["select"].run(feeds))
+        values = self._rows(parameters)
+        self._sets = tuple(self._buffers(values) for _ in range(2))
+        self._scalars = {
+            name: Buffer(np.zeros((), np.float32))
+            for name in ("learning_rate", "temperature", "step")
+            if name in self._step.inputs
+        }
+        self._targets = {
+            "labels": Buffer(np.zeros(self.rung.batch, np.int64)),
+            "sample_weights": Buffer(np.zeros(self.rung.batch, np.float32)),
+        }
+        self._results = {
+            "loss": Buffer(np.zeros(self.rung.batch, np.float32)),
+            "logits": Buffer(np.zeros((self.rung.batch, self._classes), np.float32)),
+        }
+        self._bindings = [
+            self._step.bind(
+                {**self._frozen, **current, **self._scalars, **self._targets},
+                {f"new/{name}": buffer for name, buffer in following.items()} | self._results,
+            )
+            for current, following in (self._sets, self._sets[::-1])
+        ]
+        self._current = 0
+        self.steps = 0
+
+    def prepare(self, latents: NDArray[np.float32]) -> Prepared:
+        """Compute what the frozen channels contribute to a batch.
+
+        Args:
+            latents: float32 [n, ...] at the rung's cut, n from 1 to the rung's batch.
+
+        Raises:
+            DataError: another shape or dtype, or numbers that are not finite.
+        """
+        batch = padded(latents, self.rung.batch, self.rung.latent_shape)
+        start = "image" if self.rung.cut is None else "latent"
+        buffers = {start: Buffer(batch)}
+        if self._fill is not None:
+            feeds = {name: buffer.array for name, buffer in self._frozen.items()}
+            buffers |= _buffers(self._fill.run({**feeds, start: batch}))
+        kept = {name: buffer for name, buffer in buffers.items() if name in self._step.inputs}
+        return Prepared(kept, len(latents))
+
+    def step(
+        self,
+        batch: Prepared,
+        labels: NDArray[np.int64],
+        weights: NDArray[np.float32] | None = None,
+        *,
+        learning_rate: float,
+        temperature: float = TEMPERATURE,
+    ) -> StepResult:
+        """Update the chosen rows once.
+
+        Args:
+            batch: from `prepare` of this object.
+            labels: int64 [n], each in 0..K-1.
+            weights: float32 [n], not negative, not all zero; None weighs all alike.
+            learning_rate: finite.
+            temperature: of the softmax, above 0.
+
+        Raises:
+            DataError: labels, weights or numbers that cannot be used; nothing was computed.
+            DivergenceError: the update is not finite; the weights are as they were.
+        """
+        labels, weights = checked_targets(labels, weights, batch.samples, self._classes)
+        check_scalars(learning_rate, temperature)
+        for name, value in (("labels", labels), ("sample_weights", weights)):
+            array = self._targets[name].array
+            array[: batch.samples], array[batch.samples :] = value, 0
+        scalars = {"learning_rate": learning_rate, "temperature": temperature}
+        for name, buffer in self._scalars.items():
+            buffer.array[...] = scalars.get(name, self.steps + 1)
+        binding = self._bindings[self._current]
+        binding.set(batch.buffers)
+        binding.run()
+        written = (*self._sets[1 - self._current].values(), *self._results.values())
+        if not all(np.isfinite(buffer.array).all() for buffer in written):
+            raise DivergenceError(
+                "A training step gave weights that are not finite.",
+                "Finite weights are expected; they are left as they were.",
+                f"Use a learning rate below {learning_rate:g}.",
+            )
+        self._current = 1 - self._current
+        self.steps += 1
+        loss, logits = (self._results[name].array[: batch.samples] for name in ("loss", "logits"))
+        return StepResult(loss.copy(), logits.copy())
+
+    def rows(self) -> dict[str, NDArray[np.float32]]:
+        """The trained rows as they are now, by name of the parameter they belong to."""
+        return {name: self._sets[self._current][name].array.copy() for name in self._names()}
+
+    def applied(self, parameters: Parameters) -> dict[str, NDArray[np.float32]]:
+        """The trained parameters as a whole: copies of the given ones with the rows put in."""
+        rows, found = self.rows(), {}
+        for layer in self.rung.layers:
+            for name in (layer.weight, layer.bias):
+                found[name] = rows[name]
+                if layer.weight in self.channels:
+                    found[name] = parameters[name].copy()
+                    found[name][self.channels[layer.weight]] = rows[name]
+        return found
+
+    def _names(self) -> list[str]:
+        return [name for layer in self.rung.layers for name in (layer.weight, layer.bias)]
+
+    def _frozen_buffers(
+        self, parameters: Parameters, graphs: Mapping[str, Session]
+    ) -> dict[str, Buffer]:
+        needed = {name for session in graphs.values() for name in session.inputs}
+        frozen = {
+            f"frozen/{name}": Buffer(value)
+            for name, value in parameters.items()
+            if f"frozen/{name}" in needed
+        }
+        chosen = {f"channels/{name}": Buffer(value) for name, value in self.channels.items()}
+        return frozen | chosen
+
+    def _rows(self, parameters: Parameters) -> dict[str, Array]:
+        found: dict[str, Array] = {}
+        for layer in self.rung.layers:
+            for name in (layer.weight, layer.bias):
+                rows = self.channels.get(layer.weight)
+                found[name] = parameters[name] if rows is None else parameters[name][rows]
+        return found
+
+    def _buffers(self, values: Mapping[str, Array]) -> dict[str, Buffer]:
+        """Weights and the optimizer's state, which begins with zeros."""
+        found = {name: Buffer(value.copy()) for name, value in values.items()}
+        for name, value in values.items():
+            for state in self.rung.state:
+                found[f"{state}/{name}"] = Buffer(np.zeros_like(value))
+        return found
+
+
+def _find(bundle: Bundle, name: str) -> Rung:
+    rung = bundle.manifest.rungs.get(name)
+    if rung is None or "step" not in rung.graphs:
+        there = [n for n, r in bundle.manifest.rungs.items() if "step" in r.graphs]
+        raise ConfigError(
+            f"The bundle {bundle.path} has no training step for the rung {name}.",
+            f"It has {', '.join(there) or 'none'}.",
+            "Choose one of those, or export the bundle again.",
+        )
+    return rung
+
+
+def _buffers(arrays: Mapping[str, Array]) -> dict[str, Buffer]:
+    return {name: Buffer(array) for name, array in arrays.items()}
