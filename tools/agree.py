@@ -21,11 +21,15 @@ from numpy.typing import NDArray
 
 from sel_edge.bundle.bundle import Bundle, open_bundle
 from sel_edge.runtime.engine import Engine
+from sel_edge.runtime.renormalize import Renormalizer
+from sel_edge.runtime.training import TrainingStep
 
 Outputs = dict[str, NDArray[Any]]
 
 IMAGES = 8
 """Images of random pixels, beside the bundle's own anchors."""
+STEPS = 3
+"""Training steps per rung."""
 WITHIN = 1e-4
 SEED, BUNDLE = "seed", "bundle"
 """Entries of a file of outputs that say what was run."""
@@ -64,7 +68,42 @@ def forward(bundle: Bundle, rng: np.random.Generator) -> Outputs:
     return {"features": features, "logits": logits}
 
 
-RUNS: dict[str, Callable[[Bundle, np.random.Generator], Outputs]] = {"forward": forward}
+def steps(bundle: Bundle, rng: np.random.Generator) -> Outputs:
+    """Losses and rows of a few training steps of every rung, on the anchors."""
+    anchors, parameters, outputs = bundle.anchors(), bundle.parameters(), Outputs()
+    engine = Engine(bundle, threads=1)
+    for name, rung in bundle.manifest.rungs.items():
+        if "step" not in rung.graphs:
+            continue
+        channels = {
+            layer.weight: rng.permutation(len(parameters[layer.bias]))[: layer.rows or 2]
+            for layer in rung.layers
+        }
+        step = TrainingStep(bundle, name, parameters, channels, threads=1)
+        images, labels = anchors.images[: rung.batch], anchors.labels[: rung.batch]
+        batch = step.prepare(engine.latents(images, name))
+        for number in range(STEPS):
+            loss = step.step(batch, labels, learning_rate=0.01).loss
+            outputs[f"{name}/loss_{number}"] = loss
+        outputs |= {f"{name}/{parameter}": rows for parameter, rows in step.rows().items()}
+    return outputs
+
+
+def normalization(bundle: Bundle, rng: np.random.Generator) -> Outputs:
+    """Weights and biases re-estimated on random images."""
+    if "norm" not in bundle.manifest.rungs:
+        return {}
+    parameters, shape = bundle.parameters(), bundle.manifest.preprocessing
+    again = Renormalizer(bundle, parameters, threads=1)
+    size = (again.frames, shape.height, shape.width, shape.channels)
+    return Outputs(again.estimate(rng.integers(0, 256, size, dtype=np.uint8), blend=0.5))
+
+
+RUNS: dict[str, Callable[[Bundle, np.random.Generator], Outputs]] = {
+    "forward": forward,
+    "normalization": normalization,
+    "steps": steps,
+}
 """All that a bundle can run. Each draws its inputs from a generator of its own."""
 
 

@@ -16,15 +16,14 @@ import json
 import math
 import statistics
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 
+from sel_edge.compile.export import torch_model
 from sel_edge.compile.fold import fold
 from sel_edge.compile.graph import Graph, to_model
 from sel_edge.compile.load import load_graph
@@ -54,7 +53,7 @@ def measure(width: int, frames: int, side: int, threads: int, rounds: int) -> di
     torch.manual_seed(0)
     torch.set_num_threads(threads)
     model = ResNet18(10, width).eval()
-    forward = fold(load_graph(exported(model, side), frames))
+    forward = fold(load_graph(torch_model(model, (3, side, side)), frames))
     image = torch.randn(frames, 3, side, side)
     feeds = {"image": image.numpy(), BLEND: np.array(1.0, dtype=np.float32)}
     graphs = {name: norm_graph(forward, how) for name, how in FORMULATIONS.items()}
@@ -83,18 +82,6 @@ def measure(width: int, frames: int, side: int, threads: int, rounds: int) -> di
         "versions": provenance.versions(),
         "commit": provenance.commit(),
     }
-
-
-def exported(model: torch.nn.Module, side: int) -> onnx.ModelProto:
-    """The network as ONNX, its normalization not folded."""
-    with warnings.catch_warnings():
-        # torch's exporter warns about its own internals.
-        warnings.simplefilter("ignore")
-        image = torch.zeros(2, 3, side, side)
-        program = torch.onnx.export(model, (image,), dynamo=True, verbose=False, optimize=False)
-    if program is None:
-        raise RuntimeError("torch exported nothing")
-    return program.model_proto
 
 
 def runner(graph: Graph, feeds: Mapping[str, Any], threads: int) -> Callable[[], Any]:
@@ -195,12 +182,18 @@ def by_two(
 
 
 def by_training(graph: Graph, tensor: str) -> tuple[str, str]:
-    """BatchNormalization in training mode; what it normalizes is thrown away."""
-    channels = graph.shape(tensor)[1]
-    ones, zeros = ones_and_zeros(graph, channels)
-    inputs = (tensor, ones, zeros, zeros, ones)
+    """BatchNormalization in training mode; what it normalizes is thrown away.
+
+    onnxruntime 1.27 writes the new statistics over the constants that it is given as the old ones,
+    so every layer needs constants of its own, which nothing else reads.
+    """
+    ones, zeros = ones_and_zeros(graph, graph.shape(tensor)[1])
+    old_mean = graph.constant(graph.constants[zeros].copy(), f"{tensor}.mean")
+    old_variance = graph.constant(graph.constants[ones].copy(), f"{tensor}.variance")
+    inputs = (tensor, ones, zeros, old_mean, old_variance)
     attributes = {"training_mode": 1, "momentum": 0.0}
-    return graph.add_node("BatchNormalization", inputs, attributes, outputs=3)[1:]  # type: ignore[return-value]
+    _, mean, variance = graph.add_node("BatchNormalization", inputs, attributes, outputs=3)
+    return mean, variance
 
 
 def by_layer_normalization(graph: Graph, tensor: str) -> tuple[str, str]:

@@ -52,8 +52,9 @@ class _Folding:
 def fold(graph: Graph) -> Forward:
     """Fold normalization into layers, and write every linear layer as a Gemm with transB=1.
 
-    A BatchNormalization that follows no layer stays, and so does every other operator. All
-    arithmetic is done in float64 and stored as float32.
+    Every layer gets a bias, of zeros where it had none. A BatchNormalization that follows no layer
+    stays, and so does every other operator. All arithmetic is done in float64 and stored as
+    float32.
 
     Args:
         graph: as `load_graph` returns it; left as it is.
@@ -82,7 +83,7 @@ def fold(graph: Graph) -> Forward:
     for node in graph.nodes:
         tensor = node.outputs[0]
         if tensor in units:
-            _add_layer(folding, units[tensor], tensor, with_bias=tensor == logits)
+            _add_layer(folding, units[tensor], tensor)
         elif tensor not in inner:
             _copy(folding, node)
     new = folding.new
@@ -107,17 +108,19 @@ def _plan(graph: Graph) -> dict[str, _Unit]:
 
 
 @np.errstate(all="ignore")  # numbers that are not finite are refused when they are stored
-def _add_layer(folding: _Folding, unit: _Unit, tensor: str, with_bias: bool) -> None:
+def _add_layer(folding: _Folding, unit: _Unit, tensor: str) -> None:
     layer = unit.layer
     weight, bias = layer.weights(folding.old), layer.biases(folding.old)
+    if bias is None:
+        bias = np.zeros(len(weight))
     statistics: tuple[NDArray[np.float64], ...] | None = None
     if unit.normalization is not None:
         weight, bias, statistics = _normalized(folding.old, unit.normalization, weight, bias)
-    elif bias is None and with_bias:
-        bias = np.zeros(len(weight))
-    inputs = [folding.names[layer.node.inputs[0]], _parameter(folding, weight, layer.weight)]
-    if bias is not None:
-        inputs.append(_parameter(folding, bias, _bias_name(folding.old, layer)))
+    inputs = [
+        folding.names[layer.node.inputs[0]],
+        _parameter(folding, weight, layer.weight),
+        _parameter(folding, bias, _bias_name(folding.old, layer)),
+    ]
     op, attributes = ("Gemm", {"transB": 1}) if layer.is_linear else ("Conv", layer.node.attributes)
     output = folding.new.add_node(op, inputs, attributes, name=layer.node.name)[0]
     folding.keep(tensor, output)
@@ -129,7 +132,7 @@ def _add_layer(folding: _Folding, unit: _Unit, tensor: str, with_bias: bool) -> 
 
 
 def _normalized(
-    graph: Graph, node: Node, weight: NDArray[np.float64], bias: NDArray[np.float64] | None
+    graph: Graph, node: Node, weight: NDArray[np.float64], bias: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[NDArray[np.float64], ...]]:
     """Weight and bias with a BatchNormalization in them; mean, std and epsilon of the result."""
     gamma, beta, mean, var = (graph.constants[n].astype(np.float64) for n in node.inputs[1:])
@@ -141,7 +144,7 @@ def _normalized(
             "Train the network again; the training that made it has diverged.",
         )
     scale = gamma / np.sqrt(var + eps)
-    new_bias = ((0.0 if bias is None else bias) - mean) * scale + beta
+    new_bias = (bias - mean) * scale + beta
     new_weight = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
     return new_weight, new_bias, (beta, np.abs(gamma), eps * scale**2)
 

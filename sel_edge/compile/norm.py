@@ -25,7 +25,7 @@ from sel_edge.core.errors import BundleError
 
 BLEND = "blend"
 _LONG_ROW = 256
-"""Pixels of a channel from which a call per channel and image pays (docs/records)."""
+"""Pixels per channel from which a call per channel and image pays: norm-formulations.json."""
 _CONSTANT_STD = 1e-16
 """A channel that varies less is constant: float32 cannot hold its variance and epsilon."""
 
@@ -61,8 +61,8 @@ def moments(graph: Graph, tensor: str) -> tuple[str, str]:
 def squared_norms(graph: Graph, rows: str) -> str:
     """The sum of squares of every row of a matrix.
 
-    onnxruntime's matrix product of a row with itself, transposed, is much faster than its
-    ReduceSumSquare where the row is long.
+    onnxruntime multiplies a row with itself, transposed, at twice the rate of its ReduceSumSquare
+    where the row is long.
     """
     count, pixels = graph.shape(rows)
     if pixels < _LONG_ROW:

@@ -31,6 +31,10 @@ from sel_edge.core.errors import DataError
 BATCH = 32
 """Calibration images per run of the network."""
 
+SMALLEST_RANGE = 1e-6
+"""Least width of a range, for weights of a channel that are all zero. Their scale would be 1, and
+the bias of the channel, whose scale is a multiple of that one, would be rounded away."""
+
 QUANTIZED = (
     "Add",
     "AveragePool",
@@ -97,7 +101,7 @@ def quantize(model: onnx.ModelProto | bytes, calibration: NDArray[np.float32]) -
         model if isinstance(model, bytes) else model.SerializeToString(deterministic=True)
     )
     _check(calibration, proto.graph.input[0])
-    pass
+    onnx.helper.set_model_props(proto, _PREPARED)
     with TemporaryDirectory(prefix="sel-edge-") as folder:
         out = Path(folder) / "int8.onnx"
         quantize_static(
@@ -112,6 +116,7 @@ def quantize(model: onnx.ModelProto | bytes, calibration: NDArray[np.float32]) -
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
+            extra_options={"MinimumRealRange": SMALLEST_RANGE},
         )
         quantized = onnx.load(out)
     quantized.ClearField("metadata_props")

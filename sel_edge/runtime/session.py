@@ -136,6 +136,9 @@ def _options(threads: int | None) -> onnxruntime.SessionOptions:
     options.log_severity_level = _ONLY_ERRORS
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
+    # A pattern is planned after the first run and allocated beside what that run took: twice the
+    # memory, for no time that could be measured.
+    options.enable_mem_pattern = False
     # A thread that spins while it waits costs energy and gains nothing between two frames.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")

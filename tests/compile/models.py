@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +11,10 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+from torch import nn
 
 from sel_edge.compile.graph import Graph, to_model
+from tests.compile.networks import NETWORKS, exported, settled
 
 Array = NDArray[Any]
 CLASSES = 4
@@ -65,6 +68,14 @@ def pooled(before: str = "x", **attributes: Any) -> list[NodeProto]:
         node("Flatten", "pool", "flat"),
         node("Gemm", "flat w b", "y", transB=1, **attributes),
     ]
+
+
+@functools.cache
+def ours(name: str) -> tuple[nn.Module, tuple[int, ...], onnx.ModelProto]:
+    """A network, the shape of one sample, and the network as our exporter writes it."""
+    make, shape = NETWORKS[name]
+    network = settled(make, shape)
+    return network, shape, exported(network, shape)
 
 
 def evaluate(proto: onnx.ModelProto, x: Array) -> list[Array]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import warnings
 from typing import Any
@@ -22,19 +21,21 @@ from sel_edge.compile.graph import Graph
 from sel_edge.compile.load import load_graph
 from sel_edge.compile.read import read_model
 from sel_edge.core.errors import BundleError
-from tests.compile.models import HEAD, assert_same, evaluate, logits, model, node, normal, pooled
-from tests.compile.networks import NETWORKS, Network, exported, settled
+from tests.compile.models import (
+    HEAD,
+    assert_same,
+    evaluate,
+    logits,
+    model,
+    node,
+    normal,
+    ours,
+    pooled,
+)
+from tests.compile.networks import NETWORKS, Network, exported
 
 SHAPE_OPERATORS = {"Shape", "Gather", "Constant", "ConstantOfShape", "Unsqueeze", "CastLike"}
 NOTHING_OPERATORS = {"Identity", "Dropout", "Softmax", "LogSoftmax"}
-
-
-@functools.cache
-def ours(name: str) -> tuple[nn.Module, tuple[int, ...], onnx.ModelProto]:
-    """A network, the shape of one sample, and the network as our exporter writes it."""
-    make, shape = NETWORKS[name]
-    network = settled(make, shape)
-    return network, shape, exported(network, shape)
 
 
 def torchscript(
