@@ -161,8 +161,8 @@ def judged(goals: dict[str, float], found: dict[str, Any]) -> dict[str, dict[str
 
 def table(measured: dict[str, Any]) -> str:
     """What a person wants to see first."""
-    columns = "ours_ms torch_same_ms torch_full_ms ratio_same ratio_full floor_ms".split()
-    columns += ["over_floor", "peak_rss_mb"]
+    columns = ["ours_ms", "torch_same_ms", "torch_full_ms", "ratio_same", "ratio_full"]
+    columns += ["floor_ms", "over_floor", "peak_rss_mb"]
     lines = [" ".join(["rung   ", *(f"{name:>13}" for name in columns), " missed goals"])]
     for found in measured["rows"]:
         cells = [f"{found.get(name, float('nan')):13.4g}" for name in columns]

@@ -73,5 +73,5 @@ def test_a_process_grows_by_the_predicted_peak(bundle: Bundle, rung: str) -> Non
         timeout=120,
     )
     grown, predicted = json.loads(done.stdout), bundle.manifest.rungs[rung].main.cost.peak_bytes
-    # onnxruntime rounds what it takes from the system up, and its kernels have buffers of their own.
+    # onnxruntime rounds up what it takes from the system, and kernels have buffers of their own.
     assert 0.6 * predicted < grown < 1.8 * predicted, (grown, predicted)

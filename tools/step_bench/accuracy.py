@@ -32,8 +32,9 @@ def gradient_errors(subject: Subject, folder: Path, threads: int) -> dict[str, A
     """Largest relative errors of any weight's or bias's gradient in any rung.
 
     Among millions of activations some lie within float32's rounding of zero, where the gradient of
-    ReLU jumps. For `grad_max_rel_err` torch takes the decisions of the graphs under test; for the
-    other two, of ours and of torch's own in float32, every side decides for itself.
+    ReLU jumps. For `grad_max_rel_err` torch takes the decisions of the graphs under test, and it is
+    told how many differ from its own; for the other two errors, of ours and of torch's own float32,
+    every side decides for itself.
 
     Args:
         subject: the network.
@@ -56,9 +57,13 @@ def _errors_of_rung(subject: Subject, rung: str, folder: Path, threads: int) -> 
     watched: list[Array] = []
     exact = _torchs(subject, rung, latents, labels, torch.float64, lambda: _Watching(watched))
     single = _torchs(subject, rung, latents, labels, torch.float32)
-    decisions = iter(_decisions(subject.bundle, rung, relus, watched))
-    told = _torchs(subject, rung, latents, labels, torch.float64, lambda: _Told(decisions))
+    decisions = list(_decisions(subject.bundle, rung, relus, watched))
+    left = iter(decisions)
+    told = _torchs(subject, rung, latents, labels, torch.float64, lambda: _Told(left))
+    pairs = zip(decisions, watched, strict=True)
     return {
+        "relu_decisions": sum(made.size for made in decisions),
+        "relu_decisions_different": sum(int((made != other).sum()) for made, other in pairs),
         "grad_max_rel_err": _largest_error(gradients, told),
         "grad_max_rel_err_own_decisions": _largest_error(gradients, exact),
         "torch_grad_max_rel_err": _largest_error(single, exact),
@@ -174,9 +179,10 @@ def _decisions(
 ) -> Iterator[Array]:
     """What each ReLU of ours lets through, bool [N, C, H, W] as torch has it.
 
-    Behind the first layer, frozen channels are computed in `fill` and chosen ones in the step.
+    Of the first one's channels the frozen are computed in `fill` and the chosen in the step.
     """
-    first = bundle.manifest.rungs[rung].layers[0].weight
+    weights = [layer.weight for layer in bundle.manifest.rungs[rung].layers]
+    first = next(name for name in weights if name.endswith("conv1.weight"))
     channels, frozen = chosen_channels(bundle, rung).get(first), iter(relus.get("fill", ()))
     for made, expected in zip(relus["step"], watched, strict=True):
         if made.size == expected.size or channels is None:
