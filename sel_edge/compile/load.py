@@ -15,7 +15,6 @@ from onnx.reference import ReferenceEvaluator
 from sel_edge.compile.batch import free_batch, pruned
 from sel_edge.compile.check import (
     EXPORT_AGAIN,
-    OWN_OUTPUTS,
     described,
     image_input,
     no_linear_end,
@@ -34,8 +33,12 @@ from sel_edge.compile.values import (
 )
 from sel_edge.core.errors import BundleError
 
-_RESERVED = OWN_OUTPUTS | {"__metadata__"}
-"""Names that a parameter cannot have: outputs of ours, and what safetensors keeps for itself."""
+_RESERVED = re.compile(
+    r"__metadata__|image|features|logits|latent\w*|labels|sample_weights|temperature|learning_rate|"
+    r"step|loss|blend|(channels|frozen|new|velocity|mean|square|scale|shift|fisher)/.*|[a-z0-9]+_\d+"
+)
+"""Names that a parameter cannot have: those of tensors in the graphs that are made of it, and what
+safetensors keeps for itself."""
 
 _ODD_CHARACTERS = re.compile(r'[\x00-\x20\x7f-\xa0"\\]')
 
@@ -134,7 +137,7 @@ class _Loader:
             self._names[name] = self._graph.constant(value)
             return
         clean = _ODD_CHARACTERS.sub("_", name)
-        if clean in self._graph.types or clean in _RESERVED:
+        if clean in self._graph.types or _RESERVED.fullmatch(clean):
             clean = f"{clean}.{len(self._graph.types)}"
         while clean in self._graph.types:
             clean += "_"
