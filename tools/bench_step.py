@@ -129,6 +129,8 @@ def row(
         **times["torch.full_batchnorm"].row("torch_full_batchnorm"),
         "ratio_same": ours.wall_ms / theirs.wall_ms,
         "ratio_full": ours.wall_ms / full.wall_ms,
+        "ratio_same_cpu": ours.cpu_ms / theirs.cpu_ms,
+        "ratio_full_cpu": ours.cpu_ms / full.cpu_ms,
         "executed_flops": executed_flops(name, subject),
     }
     found["floor_ms"] = found["executed_flops"] / MATMUL_FLOPS * times["matmul"].wall_ms

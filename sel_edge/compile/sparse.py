@@ -17,6 +17,7 @@ import numpy as np
 
 from sel_edge.compile.convolve import Layer, convolve
 from sel_edge.compile.graph import Graph, Node
+from sel_edge.compile.layers import is_parameter
 
 CHANNELWISE = frozenset(
     (
@@ -162,9 +163,12 @@ class SparseForward:
             self.values[name] = Whole(tensor, static)
 
     def _constant(self, name: str) -> str:
-        if not name:
-            return ""
-        return self.parameters.get(name) or self.graph.constant(self.source.constants[name])
+        if not name or name in self.parameters:
+            return self.parameters.get(name, "")
+        value = self.source.constants[name]
+        if not is_parameter(value):
+            return self.graph.constant(value)
+        return name if name in self.graph.constants else self.graph.constant(value, name)
 
     def _channelwise(self, node: Node, value: Partial) -> Partial:
         rest = [self._constant(name) for name in node.inputs[1:]]

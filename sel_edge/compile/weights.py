@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
 from onnx import TensorProto
 from safetensors.numpy import save
 
 from sel_edge.compile.graph import Array, Graph, to_model
+from sel_edge.compile.layers import is_parameter
 
 
 @dataclass(frozen=True)
@@ -20,21 +22,28 @@ class Weights:
     Attributes:
         file: name under which it will lie beside the graphs.
         content: its bytes.
+        values: the tensors, float32 by name.
         places: tensor -> offset and length in bytes, from the beginning of the file.
     """
 
     file: str
     content: bytes
+    values: Mapping[str, Array]
     places: Mapping[str, tuple[int, int]]
+
+    def holds(self, name: str, value: Array) -> bool:
+        """Whether a constant of a graph is the tensor of that name."""
+        known = self.values.get(name)
+        return known is not None and value.dtype == known.dtype and np.array_equal(value, known)
 
 
 def pack_weights(graph: Graph, file: str) -> Weights:
-    """The float32 constants of a graph that its outputs need."""
+    """The parameters of a graph that its outputs need."""
     found: dict[str, Array] = {
         name: graph.constants[name]
         for node in graph.needed_nodes()
         for name in node.inputs
-        if name in graph.constants and graph.types[name].dtype == "float32"
+        if name in graph.constants and is_parameter(graph.constants[name])
     }
     content = save(found)
     header_bytes = int.from_bytes(content[:8], "little")
@@ -43,17 +52,19 @@ def pack_weights(graph: Graph, file: str) -> Weights:
     for name in found:
         first, last = header[name]["data_offsets"]
         places[name] = (8 + header_bytes + first, last - first)
-    return Weights(file, content, places)
+    return Weights(file, content, found, places)
 
 
 def attach(graph: Graph, weights: Weights) -> onnx.ModelProto:
     """The graph as a model that reads the constants it has in common with `weights` from there."""
-    shared = [n for n in graph.constants if n in weights.places]
+    needed = {name for node in graph.needed_nodes() for name in node.inputs}
+    shared = [
+        name
+        for name, value in graph.constants.items()
+        if name in needed and weights.holds(name, value)
+    ]
     proto = to_model(graph, external=shared)
-    needed = {name for node in proto.graph.node for name in node.input}
     for name in shared:
-        if name not in needed:
-            continue
         initializer = proto.graph.initializer.add(
             name=name, data_type=TensorProto.FLOAT, dims=graph.types[name].fixed
         )
