@@ -147,9 +147,43 @@ def training_step_table() -> str:
     return "\n".join([*rows, "", note, ""])
 
 
+RUNG_WORDS = {
+    "forward": "the forward pass",
+    "norm": "`norm`: statistics of 64 frames",
+    "head": "`head`: rows of the classifier",
+    "tail": "`tail`: 10 % of the last block's channels",
+    "deep": "`deep`: 10 % of every layer's, from half of the network on",
+    "full": "`full`: everything",
+}
+
+
+def step_table() -> str:
+    """What a step of every rung costs beside torch's."""
+    record = _read(RECORDS / "step.json")
+    rows = [
+        "| one step | sel-edge | torch, same layers | ratio | of torch's full step |",
+        "|---|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        rows.append(
+            f"| {RUNG_WORDS[row['rung']]} | {row['ours_ms']:.3g} ms | "
+            f"{row['torch_same_ms']:.3g} ms | {row['ratio_same']:.2f} | {row['ratio_full']:.1%} |"
+        )
+    machine = record["machine"]
+    note = (
+        f"Medians of {record['rows'][0]['n']} interleaved rounds on one core of "
+        f"{machine['processor']}; process start to first inference {record['cold_start_s']:.2f} s, "
+        f"torch's {record['torch_cold_start_s']:.2f} s. Gradients differ from torch's float64 by "
+        f"{record['grad_max_rel_err']:.0e} at most. From "
+        "[docs/records/step.json](docs/records/step.json), written by `tools/bench_step.py`."
+    )
+    return "\n".join([*rows, "", note, ""])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "pretraining": pretraining_table,
     "adapting": adapting_table,
+    "step": step_table,
     "training-step": training_step_table,
 }
 

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import click
 
 from sel_edge.bundle.bundle import Bundle
+from sel_edge.bundle.manifest import MAX_PIXEL, MIN_STD
+from sel_edge.bundle.rungs import MAX_BATCH
 from sel_edge.cli.export_bundle import Exported, make_bundle
-from sel_edge.cli.export_source import from_onnx, from_run
+from sel_edge.cli.export_onnx import from_onnx
+from sel_edge.cli.export_source import from_run
 from sel_edge.compile.ladder import RUNGS, LadderOptions
 from sel_edge.compile.optimizers import Adam, Sgd
 from sel_edge.core.errors import ConfigError
+from sel_edge.core.files import require_free
 
 OPTIMIZERS = {"sgd": Sgd, "adam": Adam}
+RUN_NOTE = (
+    "Note: the anchors are images that training saw, so what is calibrated on them is too "
+    "confident. Pretrain with --holdout 20 for a network that is to be deployed."
+)
+ONNX_NOTE = (
+    "Note: the anchors may be images that training saw, so what is calibrated on them may be too "
+    "confident. Say --held-out if training never saw the images of --data."
+)
 
 
 @click.command("export")
@@ -30,8 +43,20 @@ OPTIMIZERS = {"sgd": Sgd, "adam": Adam}
 @click.option("--std", default="1", show_default=True, help="Its preprocessing, likewise.")
 @click.option("--held-out", is_flag=True, help="Its training never saw the images of --data.")
 @click.option("--rungs", default=",".join(RUNGS), show_default=True, help="Ways of learning.")
-@click.option("--batch", type=click.IntRange(1, 4096), default=32, show_default=True)
-@click.option("--frames", type=click.IntRange(2, 4096), default=64, show_default=True)
+@click.option(
+    "--batch",
+    type=click.IntRange(1, MAX_BATCH),
+    default=32,
+    show_default=True,
+    help="Samples per training step.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(2, MAX_BATCH),
+    default=64,
+    show_default=True,
+    help="Frames per estimate of norm.",
+)
 @click.option(
     "--share",
     type=click.FloatRange(0.0, 1.0, min_open=True),
@@ -40,8 +65,16 @@ OPTIMIZERS = {"sgd": Sgd, "adam": Adam}
     help="Of each layer's channels, for tail and deep.",
 )
 @click.option("--deep-from", help="Weight of the first layer of deep; default: the last half.")
-@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd", show_default=True)
-@click.option("--int8/--no-int8", default=True, help="With or without an int8 forward graph.")
+@click.option(
+    "--optimizer",
+    type=click.Choice(list(OPTIMIZERS)),
+    default="sgd",
+    show_default=True,
+    help="Of every training step.",
+)
+@click.option(
+    "--int8/--no-int8", "with_int8", default=True, help="With or without an int8 forward graph."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON line.")
 def command(
     run: Path | None,
@@ -52,6 +85,7 @@ def command(
     mean: str,
     std: str,
     held_out: bool,
+    with_int8: bool,
     as_json: bool,
     **settings: Any,
 ) -> int:
@@ -60,18 +94,20 @@ def command(
     The bundle's graph is checked against the network itself on every anchor before the bundle is
     left behind.
     """
-    if run is not None and onnx is None:
-        source = from_run(run, data)
+    require_free(out)
+    options = _options(**settings)
+    if run is not None and onnx is None and classes is None and not held_out:
+        source, note = from_run(run, data), RUN_NOTE
     elif onnx is not None and run is None and classes is not None and data is not None:
-        source = from_onnx(onnx, classes, data, _numbers(mean), _numbers(std), held_out)
+        numbers = _numbers(mean, -MAX_PIXEL), _numbers(std, MIN_STD)
+        source, note = from_onnx(onnx, classes, data, *numbers, held_out), ONNX_NOTE
     else:
         raise ConfigError(
             "It is not clear what to export.",
             "Either the directory of a run is expected, or --onnx with --classes and --data.",
-            "Name one of them.",
+            "Name one of them with all it needs, and nothing of the other.",
         )
-    with_int8 = settings.pop("int8")
-    _report(make_bundle(source, out, _options(**settings), with_int8), as_json)
+    _report(make_bundle(source, out, options, with_int8), as_json, note)
     return 0
 
 
@@ -97,28 +133,45 @@ def export_run(run_path: Path, out: Path, data: str | None = None) -> tuple[Bund
 def _options(
     rungs: str, batch: int, frames: int, share: float, deep_from: str | None, optimizer: str
 ) -> LadderOptions:
-    chosen = tuple(rungs.split(","))
+    chosen = tuple(name.strip() for name in rungs.split(","))
     if unknown := [name for name in chosen if name not in RUNGS]:
         raise ConfigError(
             f"There is no rung {unknown[0]!r}.",
             f"Some of {', '.join(RUNGS)} are expected, separated by commas.",
             "Correct --rungs.",
         )
+    if math.isnan(share):
+        raise ConfigError(
+            "The share of the channels is not a number.",
+            "A share above 0 and at most 1 is expected.",
+            "Correct --share.",
+        )
+    if deep_from is not None and "deep" not in chosen:
+        raise ConfigError(
+            f"The rung deep, which would begin at {deep_from}, is not among {', '.join(chosen)}.",
+            "--deep-from is of use to that rung only.",
+            "Add deep to --rungs, or leave --deep-from out.",
+        )
     return LadderOptions(chosen, batch, frames, share, deep_from, OPTIMIZERS[optimizer]())
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def _numbers(text: str, at_least: float) -> tuple[float, ...]:
+    """Numbers up to MAX_PIXEL."""
     try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = (float("nan"),)
+    if not all(at_least <= number <= MAX_PIXEL for number in numbers):
         raise ConfigError(
-            f"{text!r} is no list of numbers.",
-            "Numbers separated by commas are expected, such as 0.49,0.48,0.45.",
+            f"{text!r} is no list of numbers that pixels can be normalized by.",
+            f"Numbers from {at_least:g} to {MAX_PIXEL:g} are expected, separated by commas, such "
+            "as 0.49,0.48,0.45.",
             "Correct --mean or --std.",
-        ) from error
+        )
+    return numbers
 
 
-def _report(exported: Exported, as_json: bool) -> None:
+def _report(exported: Exported, as_json: bool, note: str) -> None:
     manifest = exported.bundle.manifest
     if as_json:
         result = {
@@ -127,6 +180,7 @@ def _report(exported: Exported, as_json: bool) -> None:
             "max_difference": exported.max_difference,
             "int8_agreement": exported.int8_agreement,
             "rungs": list(manifest.rungs),
+            "absent": exported.absent,
             "bytes": sum(member.bytes for member in manifest.members.values()),
         }
         click.echo(json.dumps(result))
@@ -136,9 +190,7 @@ def _report(exported: Exported, as_json: bool) -> None:
             f"{exported.max_difference:.1e} of the network on all anchors; it can learn by "
             f"{', '.join(manifest.rungs) or 'no rung'}."
         )
+    for rung, reason in exported.absent.items():
+        click.echo(f"Note: there is no rung {rung}: {reason}.", err=True)
     if not manifest.anchors_held_out:
-        click.echo(
-            "Note: the anchors are images that training saw, so what is calibrated on them is too "
-            "confident. Pretrain with --holdout 20 for a network that is to be deployed.",
-            err=True,
-        )
+        click.echo(note, err=True)

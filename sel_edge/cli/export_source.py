@@ -1,4 +1,4 @@
-"""What `sel-edge export` starts from: a finished run, or a network that the user brings."""
+"""What `sel-edge export` starts from, and how a finished run gives it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,14 @@ from numpy.typing import NDArray
 from sel_edge.bundle.bundle import MIN_ANCHORS_PER_CLASS
 from sel_edge.bundle.manifest import Preprocessing
 from sel_edge.compile.graph import Model
-from sel_edge.compile.read import read_model
-from sel_edge.core.errors import BundleError, DataError
-from sel_edge.core.files import sha256_file
+from sel_edge.core.errors import DataError
 from sel_edge.core.rng import generator
-from sel_edge.data.anchors import choose_anchors
-from sel_edge.data.dataset import Dataset, class_numbers, keep_classes
+from sel_edge.data.dataset import Dataset
 from sel_edge.data.sources import load_splits
-from sel_edge.runtime.preprocess import Preprocessor
-from sel_edge.runtime.session import Session
 
 ANCHORS_PER_CLASS = 20
 CALIBRATION_IMAGES = 256
 """For int8: a few hundred do (docs/records/int8.json)."""
-MAX_NAMES_BYTES = 2**20
 
 Logits: TypeAlias = NDArray[np.float32]
 
@@ -44,10 +38,12 @@ class Source:
         anchors: labelled samples that stay with the network.
         held_out: whether training never saw the anchors.
         calibration: uint8 [n, H, W, C], images like those of the training.
-        predict: logits float32 [n, K] of images uint8 [n, H, W, C], by the network itself.
+        predict: answers float32 [n, K] to images uint8 [n, H, W, C], by the network itself.
         seed: of what is drawn.
         accuracy: name of a test set -> share of correct answers.
         provenance: where the network comes from.
+        last_function: what the network makes of its logits to answer with: "Softmax",
+            "LogSoftmax", or "" for nothing.
     """
 
     model: Model
@@ -62,6 +58,7 @@ class Source:
     seed: int
     accuracy: Mapping[str, float]
     provenance: Mapping[str, Any]
+    last_function: str = ""
 
 
 def from_run(run_path: Path, data: str | None) -> Source:
@@ -91,9 +88,9 @@ def from_run(run_path: Path, data: str | None) -> Source:
         width=info["model"]["width"],
         classes=trained.run.classes,
         preprocessing=Preprocessing(height, width, channels, mean, std),
-        anchors=_enough(chosen, spec),
+        anchors=enough(chosen, spec),
         held_out=info["data"]["holdout"] > 0 and splits.sha256 == info["data"]["sha256"],
-        calibration=_calibration(splits.train, info["seed"]),
+        calibration=calibration_images(splits.train, info["seed"]),
         predict=lambda images: trained.predict(images)[1],
         seed=info["seed"],
         accuracy={
@@ -108,95 +105,6 @@ def from_run(run_path: Path, data: str | None) -> Source:
     )
 
 
-def from_onnx(
-    path: Path,
-    names: Path,
-    data: str,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    held_out: bool,
-) -> Source:
-    """A network that the user brings.
-
-    Args:
-        path: an ONNX file.
-        names: a text file with the class names, one a line, in the order of the logits.
-        data: data SPEC with images of these classes.
-        mean, std: of the network's preprocessing, one number for all channels or one per channel.
-        held_out: whether training never saw the images of `data`.
-
-    Raises:
-        SelEdgeError: a file or the data is at fault.
-    """
-    model = read_model(path)
-    classes = read_names(names)
-    splits = load_splits(data)
-    train = keep_classes(splits.train, class_numbers(splits.train.classes, classes, data))
-    height, width, channels = train.images.shape[1:]
-    preprocessing = Preprocessing(
-        height, width, channels, _per_channel(mean, channels), _per_channel(std, channels)
-    )
-    anchors = train.subset(choose_anchors(train.labels, ANCHORS_PER_CLASS, 0))
-    return Source(
-        model=model,
-        name=path.stem,
-        width=None,
-        classes=classes,
-        preprocessing=preprocessing,
-        anchors=_enough(anchors, data),
-        held_out=held_out,
-        calibration=_calibration(train, 0),
-        predict=_predictor(path, preprocessing),
-        seed=0,
-        accuracy={},
-        provenance={
-            "onnx": {"name": path.name, "sha256": sha256_file(path)},
-            "data": {"spec": data, "sha256": splits.sha256, "note": splits.note},
-        },
-    )
-
-
-def read_names(path: Path) -> tuple[str, ...]:
-    """Class names, one a line; empty lines at the end do not count.
-
-    Raises:
-        DataError: it is no text file of at least two different names.
-    """
-    try:
-        if path.stat().st_size > MAX_NAMES_BYTES:
-            raise ValueError(f"it is larger than {MAX_NAMES_BYTES} bytes")
-        names = tuple(line.strip() for line in path.read_text("utf-8").rstrip().splitlines())
-        if len(names) < 2 or len(set(names)) < len(names) or not all(names):
-            raise ValueError("it has fewer than two names, an empty one or one twice")
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"The class names in {path} cannot be used: {error}.",
-            "A UTF-8 text file with one class name a line is expected, in the order of the logits.",
-            "Correct the file, or name another with --classes.",
-        ) from error
-    return names
-
-
-def _predictor(path: Path, settings: Preprocessing) -> Callable[[NDArray[np.uint8]], Logits]:
-    """The user's file as it is, one image at a time: its batch may be fixed."""
-    session, preprocess = Session(path, None), Preprocessor(settings)
-    if len(session.inputs) != 1 or len(session.outputs) != 1:
-        raise BundleError(
-            f"{path} has {len(session.inputs)} inputs and {len(session.outputs)} outputs.",
-            "A network with one input and one output is expected.",
-            "Export the classifier alone, without other heads.",
-        )
-    (start,), (end,) = session.inputs, session.outputs
-
-    def predict(images: NDArray[np.uint8]) -> Logits:
-        rows = [
-            session.run({start: preprocess(images[i : i + 1])})[end] for i in range(len(images))
-        ]
-        return np.concatenate(rows)
-
-    return predict
-
-
 def _require_same(
     found: Dataset, spec: str, classes: tuple[str, ...], shape: tuple[int, ...]
 ) -> None:
@@ -209,27 +117,25 @@ def _require_same(
         )
 
 
-def _enough(anchors: Dataset, spec: str) -> Dataset:
-    fewest = int(np.bincount(anchors.labels, minlength=len(anchors.classes)).min())
-    if fewest < MIN_ANCHORS_PER_CLASS:
+def enough(anchors: Dataset, spec: str) -> Dataset:
+    """The anchors, if there are as many of every class as a bundle needs.
+
+    Raises:
+        DataError: a class has too few.
+    """
+    counts = np.bincount(anchors.labels, minlength=len(anchors.classes))
+    if counts.min() < MIN_ANCHORS_PER_CLASS:
         raise DataError(
-            f"A class of {spec} gives {fewest} anchors.",
-            f"A bundle needs at least {MIN_ANCHORS_PER_CLASS} of every class.",
-            "Use more training images of every class, and pretrain again.",
+            f"The class {anchors.classes[int(counts.argmin())]!r} of {spec} gives {counts.min()} "
+            "anchors.",
+            f"A bundle needs at least {MIN_ANCHORS_PER_CLASS} of every class, beside one image "
+            "more.",
+            "Use data with more training images of every class.",
         )
     return anchors
 
 
-def _calibration(train: Dataset, seed: int) -> NDArray[np.uint8]:
+def calibration_images(train: Dataset, seed: int) -> NDArray[np.uint8]:
+    """Images uint8 [n, H, W, C], drawn from all of them, to quantize with."""
     order = generator(seed, "int8").permutation(len(train))
     return train.images[order[:CALIBRATION_IMAGES]]
-
-
-def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    if len(values) not in (1, channels):
-        raise DataError(
-            f"There are {len(values)} numbers for the mean or the standard deviation.",
-            f"One, or one for each of the {channels} channels, is expected.",
-            "Correct --mean and --std.",
-        )
-    return values * channels if len(values) == 1 else values

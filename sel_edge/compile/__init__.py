@@ -1,5 +1,6 @@
-"""From a trained network to ONNX graphs that stock onnxruntime runs.
+"""From a network to ONNX graphs that stock onnxruntime runs: the forward pass, and training steps.
 
-Owns the export of the forward graph. Runs on the workstation only and never trains, loads data or
-runs a graph.
+Owns loading, folding, differentiation, sparsity, costs and quantization; `docs/DESIGN.md` has a map
+of its files. Runs on the workstation only; never trains, loads data or runs a graph, but for
+onnxruntime's own calibration of int8.
 """

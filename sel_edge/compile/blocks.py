@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from sel_edge.compile.forward import Forward
+from sel_edge.bundle.rungs import MAX_RANK
+from sel_edge.compile.forward import Forward, is_layer
 from sel_edge.compile.graph import Graph, Node
 from sel_edge.compile.sparse import CHANNELWISE
 
@@ -24,7 +25,7 @@ class Layer:
     Attributes:
         node: a Conv or Gemm.
         weight, bias: names of its parameters.
-        macs: multiply-accumulates of one sample.
+        macs: multiply-accumulates of one sample, wherever the parameters are used.
         follows: weight of the layer that a depthwise convolution takes its channels from, one by
             one; otherwise its own weight.
     """
@@ -38,47 +39,65 @@ class Layer:
 
 @dataclass(frozen=True)
 class Cut:
-    """A tensor that everything behind it is computed from.
+    """A tensor that everything behind it is computed from, sample by sample.
 
     Attributes:
         tensor: its name; the image if nothing is cut off.
         layers: those behind it, without the classifier, in the order they run.
+        operators: how many lie behind it; tells cuts with the same layers apart.
     """
 
     tensor: str
     layers: tuple[Layer, ...]
+    operators: int
 
     @property
     def weights(self) -> list[str]:
         """Names of the layers' weights."""
         return [layer.weight for layer in self.layers]
 
+    def is_like(self, other: Cut) -> bool:
+        """Whether it is at the same place of the same network, perhaps for another batch."""
+        return (self.weights, self.operators) == (other.weights, other.operators)
+
 
 def layers_of(graph: Graph) -> list[Layer]:
-    """All layers with weight and bias, in the order they run; the classifier is the last."""
+    """All layers with the classifier, in the order they run.
+
+    Layers that share their parameters are one, where they first run, with the work of all.
+    """
     source: dict[str, str] = {}  # tensor -> weight of the layer whose channels it has
-    found = []
+    found: dict[str, Layer] = {}
     for node in graph.nodes:
-        if node.op in ("Conv", "Gemm") and node.inputs[1] in graph.constants:
-            weight, bias = node.inputs[1:3]
+        if is_layer(graph, node):
+            weight, bias = node.inputs[1:]
             follows = source.get(node.inputs[0], weight) if _is_depthwise(graph, node) else weight
             source[node.outputs[0]] = follows
-            found.append(Layer(node, weight, bias, _macs(graph, node), follows))
+            layer = found.setdefault(weight, Layer(node, weight, bias, 0, follows))
+            found[weight] = replace(layer, macs=layer.macs + _macs(graph, node))
         elif node.op in CHANNELWISE and node.inputs[0] in source:
             source[node.outputs[0]] = source[node.inputs[0]]
-    return found
+    return list(found.values())
 
 
 def cuts(forward: Forward) -> list[Cut]:
-    """Every tensor that all later layers depend on through it alone, the image first."""
+    """Every tensor that all later layers depend on through it alone, the image first.
+
+    It has float numbers and a row per sample, and no layer before it shares its parameters with one
+    behind it.
+    """
     graph = forward.graph
     layers = [layer for layer in layers_of(graph) if layer.weight != forward.head_weight]
     found = []
-    for tensor, rest in _bottlenecks(graph):
-        names = {node.inputs[1] for node in rest if node.op in ("Conv", "Gemm")}
+    for tensor, before, rest in _bottlenecks(graph):
+        names, others = (
+            {node.inputs[1] for node in part if is_layer(graph, node)} for part in (rest, before)
+        )
+        if names & others or not _is_latent(graph, tensor):
+            continue
         behind = [layer for layer in layers if layer.weight in names]
         apart = [la if la.follows in names else replace(la, follows=la.weight) for la in behind]
-        found.append(Cut(tensor, tuple(apart)))
+        found.append(Cut(tensor, tuple(apart), len(rest)))
     return found
 
 
@@ -109,8 +128,8 @@ def _closest(found: list[Cut]) -> Cut:
     return [cut for cut in found if cut.weights == found[0].weights][-1]
 
 
-def _bottlenecks(graph: Graph) -> Iterator[tuple[str, list[Node]]]:
-    """Tensors through which every path from the image leads, with the nodes behind them."""
+def _bottlenecks(graph: Graph) -> Iterator[tuple[str, list[Node], list[Node]]]:
+    """Tensors through which every path from the image leads; the nodes before and behind them."""
     needed_until: dict[str, int] = {}
     for index, node in enumerate(graph.nodes):
         needed_until.update(dict.fromkeys(node.inputs, index))
@@ -123,7 +142,14 @@ def _bottlenecks(graph: Graph) -> Iterator[tuple[str, list[Node]]]:
                 alive.update(o for o in node.outputs if needed_until.get(o, -1) > index)
             alive = {tensor for tensor in alive if needed_until[tensor] > index}
         if len(alive) == 1:
-            yield next(iter(alive)), graph.nodes[index + 1 :]
+            yield next(iter(alive)), graph.nodes[: index + 1], graph.nodes[index + 1 :]
+
+
+def _is_latent(graph: Graph, tensor: str) -> bool:
+    kind = graph.types[tensor]
+    batch, *shape = kind.shape
+    by_sample = batch == graph.types["image"].shape[0] and all(isinstance(d, int) for d in shape)
+    return by_sample and kind.dtype == "float32" and 1 <= len(shape) <= MAX_RANK
 
 
 def _is_depthwise(graph: Graph, node: Node) -> bool:

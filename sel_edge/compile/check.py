@@ -228,7 +228,8 @@ def _require_operator(node: NodeProto) -> None:
         raise BundleError(
             f"The ONNX model holds {described(node)} on sequences or optional values.",
             "Operators on tensors are expected.",
-            EXPORT_AGAIN,
+            "Let the exporter simplify the network (torch.onnx.export does, unless it is told "
+            "optimize=False), or write its splits as slices.",
         )
     if node.op_type in _RANDOM:
         raise BundleError(

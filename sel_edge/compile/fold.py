@@ -36,12 +36,15 @@ class _Folding:
         old: the graph that is read.
         new: the graph that grows.
         names: tensor of the old graph -> tensor of the new one.
+        normalizations: what was folded so far.
+        layers: weight and bias of the old graph -> those of the layers made of them.
     """
 
     old: Graph
     new: Graph
     names: dict[str, str] = field(default_factory=dict)
     normalizations: list[Normalization] = field(default_factory=list)
+    layers: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=dict)
 
     def keep(self, before: str, after: str) -> None:
         """Remember where a tensor is now; its shape is known better than operators tell it."""
@@ -116,11 +119,7 @@ def _add_layer(folding: _Folding, unit: _Unit, tensor: str) -> None:
     statistics: tuple[NDArray[np.float64], ...] | None = None
     if unit.normalization is not None:
         weight, bias, statistics = _normalized(folding.old, unit.normalization, weight, bias)
-    inputs = [
-        folding.names[layer.node.inputs[0]],
-        _parameter(folding, weight, layer.weight),
-        _parameter(folding, bias, _bias_name(folding.old, layer)),
-    ]
+    inputs = [folding.names[layer.node.inputs[0]], *_parameters(folding, layer, weight, bias)]
     op, attributes = ("Gemm", {"transB": 1}) if layer.is_linear else ("Conv", layer.node.attributes)
     output = folding.new.add_node(op, inputs, attributes, name=layer.node.name)[0]
     folding.keep(tensor, output)
@@ -149,8 +148,29 @@ def _normalized(
     return new_weight, new_bias, (beta, np.abs(gamma), eps * scale**2)
 
 
-def _parameter(folding: _Folding, values: Array, name: str) -> str:
-    """A named constant; layers that had it in common still do if folding left it the same."""
+def _parameters(folding: _Folding, layer: Layer, weight: Array, bias: Array) -> tuple[str, str]:
+    """Constants for a layer's weight and bias.
+
+    They are those of an earlier layer if that had both in common with this one and folding left
+    both the same. Otherwise neither is another layer's: layers are trained as a whole.
+    """
+    wanted = (layer.weight, _bias_name(folding.old, layer))
+    values = (_stored(weight, wanted[0]), _stored(bias, wanted[1]))
+    for names in folding.layers.setdefault(wanted, []):
+        if all(
+            np.array_equal(folding.new.constants[name], value)
+            for name, value in zip(names, values, strict=True)
+        ):
+            return names
+    new = tuple(
+        folding.new.constant(np.ascontiguousarray(value), folding.new.unused(name))
+        for value, name in zip(values, wanted, strict=True)
+    )
+    folding.layers[wanted].append((new[0], new[1]))
+    return folding.layers[wanted][-1]
+
+
+def _stored(values: Array, name: str) -> Array:
     stored = values.astype(np.float32)
     if not np.isfinite(stored).all():
         raise BundleError(
@@ -158,17 +178,7 @@ def _parameter(folding: _Folding, values: Array, name: str) -> str:
             "Finite numbers are expected.",
             "Train the network again; the training that made it has diverged.",
         )
-    return _constant(folding.new, stored, name)
-
-
-def _constant(graph: Graph, value: Array, name: str) -> str:
-    wanted = name
-    while name in graph.types:
-        present = graph.value(name)
-        if present is not None and np.array_equal(present, value):
-            return name
-        name = f"{wanted}.{len(graph.types)}" if name == wanted else f"{name}_"
-    return graph.constant(np.ascontiguousarray(value), name)
+    return stored
 
 
 def _bias_name(graph: Graph, layer: Layer) -> str:
@@ -190,8 +200,6 @@ def _tensor(folding: _Folding, name: str) -> str:
     if not name or name in folding.names:
         return folding.names.get(name, "")
     value = folding.old.constants[name]
-    named = is_parameter(value)
-    folding.names[name] = (
-        _constant(folding.new, value, name) if named else folding.new.constant(value)
-    )
+    unused = folding.new.unused(name) if is_parameter(value) else None
+    folding.names[name] = folding.new.constant(value, unused)
     return folding.names[name]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sel_edge.compile.graph import Graph
+from sel_edge.compile.graph import Graph, Node
 
 
 @dataclass(frozen=True)
@@ -51,3 +51,15 @@ class Forward:
     head_weight: str
     head_bias: str
     normalizations: tuple[Normalization, ...]
+
+
+def is_layer(graph: Graph, node: Node) -> bool:
+    """Whether a node is a convolution or linear layer as `fold` writes them.
+
+    Its weight [O, ...] and bias [O] are constants, and so its O output channels can be trained.
+    """
+    plain = node.op == "Conv" or (node.op == "Gemm" and node.attributes == {"transB": 1})
+    if not plain or len(node.inputs) < 3 or not graph.constants.keys() >= set(node.inputs[1:]):
+        return False
+    weight, bias = node.inputs[1:]
+    return graph.shape(bias) == graph.shape(weight)[:1]

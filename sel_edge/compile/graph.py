@@ -89,6 +89,7 @@ class Graph:
     outputs: dict[str, str] = field(default_factory=dict)
     types: dict[str, Type] = field(default_factory=dict)
     _known: dict[Any, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    _reserved: set[str] = field(default_factory=set, repr=False)
 
     def input(self, name: str, dtype: str, shape: Sequence[Dim]) -> str:
         """Declare a graph input."""
@@ -112,6 +113,8 @@ class Graph:
                 if key in self._known:
                     return self._known[key][0]
             name = self._fresh("c")
+        elif name in self.types:
+            raise ValueError(f"the name {name} is taken")
         self.constants[name] = value
         self.types[name] = Type(value.dtype.name, value.shape)
         if key is not None:
@@ -195,6 +198,13 @@ class Graph:
         """The value of a constant, None for anything else."""
         return self.constants.get(tensor)
 
+    def unused(self, wanted: str) -> str:
+        """`wanted`, or if that name is taken, the first of wanted.2, wanted.3, ... that is not."""
+        name, number = wanted, 2
+        while name in self.types:
+            name, number = f"{wanted}.{number}", number + 1
+        return name
+
     def _fresh(self, stem: str) -> str:
         index = len(self.types)
         while f"{stem}_{index}" in self.types or f"{stem}_{index}" in self._reserved:
@@ -202,8 +212,6 @@ class Graph:
         name = f"{stem}_{index}"
         self._reserved.add(name)
         return name
-
-    _reserved: set[str] = field(default_factory=set, repr=False)
 
     def _fold(self, node: Node) -> tuple[str, ...] | None:
         """Compute an operator on constants, unless its result is large."""

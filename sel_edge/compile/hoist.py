@@ -8,13 +8,14 @@ from sel_edge.compile.differentiate import dependents
 from sel_edge.compile.graph import Graph, Node
 
 _LAYOUT = ("Reshape", "Transpose")
+_KEPT = ("float32", "int64")
 
 
 def hoist(graph: Graph, changing: Iterable[str]) -> tuple[Graph, Graph]:
     """Split a graph into what does not depend on some of its inputs, and the rest.
 
     Args:
-        graph: left as it is.
+        graph: left as it is; the parts share its types and constants, and must not grow.
         changing: the inputs whose values change from run to run.
 
     Returns:
@@ -25,7 +26,7 @@ def hoist(graph: Graph, changing: Iterable[str]) -> tuple[Graph, Graph]:
     late = dependents(graph, changing)
     early_nodes = [node for node in graph.nodes if not late.intersection(node.outputs)]
     late_nodes = [node for node in graph.nodes if late.intersection(node.outputs)]
-    late_nodes = _pull_layout(graph, late_nodes)
+    late_nodes = _pull_back(graph, late_nodes)
     late = {o for node in late_nodes for o in node.outputs}
     wanted = _needed(late_nodes, {t for t in graph.outputs.values() if t in late})
     late_nodes = [node for node in late_nodes if wanted.intersection(node.outputs)]
@@ -64,11 +65,12 @@ def _needed(nodes: list[Node], outputs: set[str]) -> set[str]:
     return needed
 
 
-def _pull_layout(graph: Graph, late_nodes: list[Node]) -> list[Node]:
-    """Leave a mere change of layout in the late graph if what it changes crosses over anyway.
+def _pull_back(graph: Graph, late_nodes: list[Node]) -> list[Node]:
+    """Leave in the late graph what had better not cross over.
 
-    Otherwise the same numbers would be kept twice, and onnxruntime could not fuse a transposition
-    into the matrix product that follows.
+    A mere change of layout, if what it changes crosses over anyway: otherwise the same numbers
+    would be kept twice, and onnxruntime could not fuse a transposition into the matrix product that
+    follows. And comparisons, because only float32 and int64 are kept.
     """
     producer = {o: node for node in graph.nodes for o in node.outputs}
     late = {o for node in late_nodes for o in node.outputs}
@@ -78,8 +80,10 @@ def _pull_layout(graph: Graph, late_nodes: list[Node]) -> list[Node]:
             producer[tensor]
             for tensor in across
             if tensor in producer
-            and producer[tensor].op in _LAYOUT
-            and producer[tensor].inputs[0] in across
+            and (
+                graph.types[tensor].dtype not in _KEPT
+                or (producer[tensor].op in _LAYOUT and producer[tensor].inputs[0] in across)
+            )
         ]
         if not pulled:
             return late_nodes

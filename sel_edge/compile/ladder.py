@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 import onnx
@@ -16,11 +16,14 @@ from sel_edge.compile.graph import Graph
 from sel_edge.compile.load import load_graph
 from sel_edge.compile.norm import norm_graph
 from sel_edge.compile.optimizers import Adam, Optimizer, Sgd
+from sel_edge.compile.read import plain
 from sel_edge.compile.rules import MissingRule
 from sel_edge.compile.rungs import CLASSES, StepGraphs, Trained, importance, training_step
 from sel_edge.core.errors import BundleError, ConfigError
 
 RUNGS = ("norm", "head", "tail", "deep", "full")
+BATCH = "n"
+"""The free dimension of the forward graph."""
 ROWS = "rows"
 """The dimension of the chosen classes in the rung `head`."""
 
@@ -54,36 +57,41 @@ class Ladder:
     """The compiled rungs.
 
     Attributes:
-        forward: the network with the training steps' batch.
+        forward: the network for any number of images, with an output at each cut.
+        forward_macs: multiply-accumulates of one image.
         graphs: name of a member of the bundle -> graph; weights inside are parameters by name.
         rungs: what the manifest says of each rung.
-        latents: name of an output of the forward graph -> the cut it is at.
+        absent: rung that was asked for and that the network has no use for -> why.
     """
 
     forward: Forward
+    forward_macs: int
     graphs: Mapping[str, Graph]
     rungs: Mapping[str, Rung]
-    latents: Mapping[str, Cut]
+    absent: Mapping[str, str]
 
 
 def compile_ladder(model: onnx.ModelProto, options: LadderOptions) -> Ladder:
     """Compile the rungs of a network.
 
     Raises:
-        BundleError: an operator that a rung must differentiate has no rule, or the network has no
-            layer for it; says which rungs would work.
+        BundleError: the network cannot be compiled, or an operator that a rung must differentiate
+            has no rule; says which rungs would work.
         ConfigError: `deep_from` names no layer.
     """
-    ladder = _Compiler(fold(load_graph(model, options.batch)), options)
-    broken: dict[str, MissingRule] = {}
-    for name in options.rungs:
-        try:
-            ladder.compile(name, model)
-        except MissingRule as missing:
-            broken[name] = missing
+    compiler = _Compiler(model, options)
+    broken = compiler.compile(options.rungs)
     if broken:
-        raise _no_rule(broken, [name for name in options.rungs if name not in broken])
-    return Ladder(ladder.forward, ladder.graphs, ladder.rungs, ladder.latents)
+        compiler.compile([name for name in RUNGS if name not in options.rungs])
+        raise _no_rule(broken, [name for name in RUNGS if name in compiler.rungs])
+    flops = cost(compiler.forward.graph, {}).executed_flops
+    return Ladder(
+        compiler.free,
+        flops // (2 * options.batch),
+        compiler.graphs,
+        compiler.rungs,
+        compiler.absent,
+    )
 
 
 def _no_rule(broken: Mapping[str, MissingRule], possible: Sequence[str]) -> BundleError:
@@ -91,62 +99,92 @@ def _no_rule(broken: Mapping[str, MissingRule], possible: Sequence[str]) -> Bund
     node = error.node
     return BundleError(
         f"The rung {name} needs the gradient of the operator {node.op} "
-        f"(node {node.name or node.outputs[0]}), which has no rule.",
+        f"({plain(node.name or node.outputs[0])}), which has no rule.",
         "Only operators with a rule may lie between the first trained layer and the logits.",
-        f"Export the rungs that work with --rungs {','.join(possible)}, or replace the operator."
-        if possible
-        else "Replace the operator; no rung would work as it is.",
+        f"Export the rungs that work, with --rungs {','.join(possible)}, or replace the operator.",
     )
 
 
-@dataclass
 class _Compiler:
-    forward: Forward
-    options: LadderOptions
-    graphs: dict[str, Graph] = field(default_factory=dict)
-    rungs: dict[str, Rung] = field(default_factory=dict)
-    latents: dict[str, Cut] = field(default_factory=dict)
+    """Compiles rung after rung.
 
-    def compile(self, name: str, model: onnx.ModelProto) -> None:
-        """Compile one rung; a network that has nothing for it goes without."""
+    Args:
+        model: the network.
+        options: what the rungs are compiled for.
+    """
+
+    def __init__(self, model: onnx.ModelProto, options: LadderOptions) -> None:
+        self.model, self.options = model, options
+        self.free = fold(load_graph(model, BATCH))
+        self.forward = fold(load_graph(model, options.batch))
+        self.graphs: dict[str, Graph] = {}
+        self.rungs: dict[str, Rung] = {}
+        self.absent: dict[str, str] = {}
+
+    def compile(self, names: Iterable[str]) -> dict[str, MissingRule]:
+        """Compile rungs; those that need a rule that is missing come back."""
+        broken = {}
+        for name in names:
+            try:
+                self._compile(name)
+            except MissingRule as missing:
+                broken[name] = missing
+        return broken
+
+    def _compile(self, name: str) -> None:
+        """Compile one rung; a network that has no use for it goes without."""
         if name == "norm":
-            if self.forward.normalizations:
-                self._norm(fold(load_graph(model, self.options.frames)))
+            self._norm()
         elif name == "head":
-            features = Cut(self.forward.graph.outputs["features"], ())
-            self._step(name, features, [self._head()], "features")
+            self._step(name, self.forward.graph.outputs["features"], [self._head()], "features")
         elif name == "full":
-            image = cuts(self.forward)[0]
-            trained = [
-                Trained(la.weight, la.bias, None, la.weight) for la in layers_of(self.forward.graph)
-            ]
-            self._step(name, image, trained, None)
+            layers = layers_of(self.forward.graph)
+            trained = [Trained(la.weight, la.bias, None, la.weight) for la in layers]
+            self._step(name, "image", trained, None)
         else:
-            cut = self._cut(name)
-            if cut is not None:
-                trained = self._sparse(cut)
-                is_image = cut.tensor in self.forward.graph.inputs
-                self._step(name, cut, trained, None if is_image else f"latent_{name}")
+            self._sparse(name)
 
-    def _cut(self, name: str) -> Cut | None:
-        if name == "tail":
-            return tail_cut(self.forward)
-        cut = deep_cut(self.forward, self.options.deep_from)
-        if cut is None and self.options.deep_from is not None:
+    def _sparse(self, name: str) -> None:
+        """Compile the rung `tail` or `deep`."""
+        cut = tail_cut(self.free) if name == "tail" else self._deep_cut()
+        if cut is None:
+            self.absent[name] = "it would train no more layers than the rung before it"
+            return
+        tensor = self._place(cut)
+        output = None if tensor == "image" else f"latent_{name}"
+        self._step(name, tensor, self._share(cut), output)
+        if output is not None:
+            self.free.graph.outputs[output] = cut.tensor
+
+    def _deep_cut(self) -> Cut | None:
+        """Where `deep` starts; by default only if it then trains more layers than `tail`."""
+        first = self.options.deep_from
+        cut, tail = deep_cut(self.free, first), tail_cut(self.free)
+        if first is None:
+            deeper = cut is not None and tail is not None and len(cut.layers) > len(tail.layers)
+            return cut if deeper else None
+        if cut is None:
             raise ConfigError(
-                f"The network has no layer {self.options.deep_from} before the classifier.",
-                "One of these is expected: " + ", ".join(cuts(self.forward)[0].weights),
+                f"The network has no layer {first} before the classifier.",
+                f"One of these is expected: {', '.join(cuts(self.free)[0].weights)}.",
                 "Name the weight of the first layer that `deep` is to train.",
             )
-        tail = tail_cut(self.forward)
-        is_tail = cut is not None and tail is not None and cut.weights == tail.weights
-        return None if is_tail and self.options.deep_from is None else cut
+        return cut
+
+    def _place(self, cut: Cut) -> str:
+        """The tensor at a cut of the network for any batch, where the batch is fixed.
+
+        It is found by what lies behind it, for a shape may have the size of the batch by chance.
+        Should fixing the batch have changed the operators themselves, the image is right too.
+        """
+        same = [c.tensor for c in cuts(self.forward) if c.is_like(cut)]
+        return same[0] if same else "image"
 
     def _head(self) -> Trained:
         weight, bias = self.forward.head_weight, self.forward.head_bias
         return Trained(weight, bias, ROWS, weight)
 
-    def _sparse(self, cut: Cut) -> list[Trained]:
+    def _share(self, cut: Cut) -> list[Trained]:
         """A share of every layer's channels."""
         found = []
         for layer in cut.layers:
@@ -155,7 +193,14 @@ class _Compiler:
             found.append(Trained(layer.weight, layer.bias, count, layer.follows))
         return found
 
-    def _norm(self, forward: Forward) -> None:
+    def _norm(self) -> None:
+        if not self.forward.normalizations:
+            self.absent["norm"] = (
+                "the network has no BatchNormalization behind a layer (torch.onnx.export keeps it "
+                "with optimize=False)"
+            )
+            return
+        forward = fold(load_graph(self.model, self.options.frames))
         graph = norm_graph(forward)
         layers = tuple(
             TrainedLayer(n.weight, n.bias, None, n.weight) for n in forward.normalizations
@@ -176,22 +221,21 @@ class _Compiler:
             cache_bytes=0,
         )
 
-    def _step(self, name: str, cut: Cut, trained: Sequence[Trained], output: str | None) -> None:
+    def _step(self, name: str, tensor: str, trained: Sequence[Trained], output: str | None) -> None:
+        """Compile a rung that starts at a tensor, which is an output of the forward graph."""
         optimizer = self.options.optimizer
-        parts = training_step(self.forward, cut.tensor, trained, optimizer)
+        parts = training_step(self.forward, tensor, trained, optimizer)
         graphs = {"select": parts.select, "fill": parts.fill, "step": parts.step}
         if name in ("tail", "deep"):
             weights = [layer.weight for layer in trained]
-            graphs["importance"] = importance(self.forward, cut.tensor, weights)
+            graphs["importance"] = importance(self.forward, tensor, weights)
         graphs = {role: graph for role, graph in graphs.items() if graph.outputs}
         self.graphs |= {f"{name}.{role}.onnx": graph for role, graph in graphs.items()}
-        if output is not None and output != "features":
-            self.latents[output] = cut
         parameters = sum(self._parameters(layer) for layer in trained)
         self.rungs[name] = Rung(
             batch=self.options.batch,
             cut=output,
-            latent_shape=self.forward.graph.shape(cut.tensor)[1:],
+            latent_shape=self.forward.graph.shape(tensor)[1:],
             layers=tuple(_as_manifest(layer) for layer in trained),
             optimizer=_OPTIMIZERS[type(optimizer)],
             state=optimizer.state,
@@ -228,15 +272,6 @@ class _Compiler:
         classes = self.forward.graph.shape(self.forward.head_bias)[0]
         sizes = [[classes if isinstance(d, str) else d for d in kind.shape] for kind in kept]
         return FLOAT_BYTES * sum(_product(shape) for shape in sizes)
-
-
-def forward_graph(model: onnx.ModelProto, latents: Mapping[str, Cut]) -> Forward:
-    """The forward network for any number of images, with an output at each cut."""
-    forward = fold(load_graph(model, "n"))
-    for output, cut in latents.items():
-        same = [c for c in cuts(forward) if c.weights == cut.weights]
-        forward.graph.outputs[output] = same[-1].tensor
-    return forward
 
 
 def _as_manifest(layer: Trained) -> TrainedLayer:

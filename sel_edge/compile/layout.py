@@ -8,7 +8,7 @@ that do not care, so this pass carries the first transposition through them to t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -59,7 +59,7 @@ _REDUCTIONS = frozenset(("ReduceMean", "ReduceSum"))
 def sink_transposes(graph: Graph) -> Graph:
     """The same graph with transpositions carried through operators that do not care.
 
-    An Expand is dropped where the operator behind it broadcasts anyway.
+    What was expanded is thin again where the operator behind it broadcasts anyway.
     """
     return _Pass(graph).run()
 
@@ -95,13 +95,16 @@ class _Pass:
         elif node.op in _REDUCTIONS and self._permutation(inputs[0]) is not None:
             result = self._reduction(node, inputs)
         else:
-            outputs = self._emit(node.op, inputs, node)
+            outputs = self._emit(replace(node, inputs=tuple(inputs)))
             self.names.update(zip(node.outputs, outputs, strict=True))
             return
         self.names[node.outputs[0]] = result
 
-    def _emit(self, op: str, inputs: Sequence[str], like: Node) -> tuple[str, ...]:
-        outputs = self.target.add_node(op, inputs, like.attributes, len(like.outputs), like.name)
+    def _emit(self, node: Node) -> tuple[str, ...]:
+        """Add a node whose inputs are the target's."""
+        outputs = self.target.add_node(
+            node.op, node.inputs, node.attributes, len(node.outputs), node.name
+        )
         made = self.target.nodes[-1] if self.target.nodes else None
         if made is not None and made.outputs == outputs:
             self.producers.update(dict.fromkeys(outputs, made))
@@ -115,11 +118,10 @@ class _Pass:
         if list(perm) == sorted(perm):
             return tensor
         shape = self.target.types[tensor].shape
-        if sum(size != 1 for size in shape) <= 1:
-            return self.target.add(
-                "Reshape", tensor, self.target.ints(*(int(shape[p]) for p in perm))
-            )
-        return self._emit("Transpose", [tensor], Node("", (), ("",), {"perm": list(perm)}))[0]
+        sizes = [size for size in shape if isinstance(size, int)]
+        if len(sizes) == len(shape) and sum(size != 1 for size in sizes) <= 1:
+            return self.target.add("Reshape", tensor, self.target.ints(*(sizes[p] for p in perm)))
+        return self._emit(Node("Transpose", (tensor,), ("",), {"perm": list(perm)}))[0]
 
     def _permutation(self, tensor: str) -> list[int] | None:
         """How `tensor` was transposed last, if it was."""
@@ -134,11 +136,11 @@ class _Pass:
         perms = [p for p in map(self._permutation, full) if p is not None]
         inputs = self._without_expand(node, inputs)
         if not perms:
-            return self._emit(node.op, inputs, node)[0]
+            return self._emit(replace(node, inputs=tuple(inputs)))[0]
         perm = perms[0]
         inverse = [int(p) for p in np.argsort(perm)]
         carried = [self._carried(i, inverse) for i in inputs]
-        return self._transpose(self._emit(node.op, carried, node)[0], perm)
+        return self._transpose(self._emit(replace(node, inputs=tuple(carried)))[0], perm)
 
     def _carried(self, tensor: str, perm: list[int]) -> str:
         """An operand in the layout before the transposition."""
@@ -153,34 +155,41 @@ class _Pass:
         shape = self.source.types[node.outputs[0]].shape
         found = list(inputs)
         for index, name in enumerate(inputs):
-            producer = self.producers.get(name)
             others = [i for i in found if i and i != name]
-            whole = any(self.target.types[i].shape == shape for i in others)
-            if producer is not None and producer.op == "Expand" and whole:
-                found[index] = producer.inputs[0]
+            if any(self.target.types[i].shape == shape for i in others):
+                found[index] = self._thin(name)
         return found
 
+    def _thin(self, tensor: str) -> str:
+        """A tensor before it was expanded, by Expand or by a constant full of one number."""
+        producer = self.producers.get(tensor)
+        if producer is not None and producer.op == "Expand":
+            return producer.inputs[0]
+        if producer is None or producer.op != "Mul":
+            return tensor
+        for thin, factor in (producer.inputs, producer.inputs[::-1]):
+            value = self.target.value(factor)
+            wide = self.target.types[thin].shape != self.target.types[tensor].shape
+            if value is not None and value.size > 1 and wide and value.min() == value.max():
+                return self.target.add("Mul", thin, self.target.scalar(value.flat[0], thin))
+        return tensor
+
     def _reduction(self, node: Node, inputs: list[str]) -> str:
-        axes = self._axes(node, inputs)
+        axes = self._axes(inputs)
         perm = self._permutation(inputs[0])
         if axes is None or perm is None:
-            return self._emit(node.op, inputs, node)[0]
+            return self._emit(replace(node, inputs=tuple(inputs)))[0]
         tensor = self.producers[inputs[0]].inputs[0]
         moved = {perm[axis] for axis in axes}
         keepdims = int(node.get("keepdims", 1))
-        if node.op == "ReduceMean" and self.source.opset < 18:
-            reduced = self.target.add(node.op, tensor, axes=sorted(moved), keepdims=keepdims)
-        else:
-            where = self.target.ints(*sorted(moved))
-            reduced = self.target.add(node.op, tensor, where, keepdims=keepdims)
+        where = self.target.ints(*sorted(moved))
+        reduced = self.target.add(node.op, tensor, where, keepdims=keepdims)
         if keepdims:
             return self._transpose(reduced, perm)
         left = [axis for axis in range(len(perm)) if axis not in moved]
         return self._transpose(reduced, [left.index(p) for p in perm if p not in moved])
 
-    def _axes(self, node: Node, inputs: list[str]) -> list[int] | None:
+    def _axes(self, inputs: list[str]) -> list[int] | None:
         rank = self.target.rank(inputs[0])
-        if len(inputs) > 1:
-            value = self.target.value(inputs[1])
-            return None if value is None else [int(axis) % rank for axis in value]
-        return [int(axis) % rank for axis in node.get("axes", ())] or None
+        value = self.target.value(inputs[1]) if len(inputs) > 1 else None
+        return None if value is None else [int(axis) % rank for axis in value]

@@ -122,7 +122,8 @@ class _Loader:
                 special = _SPECIAL.get(node.op_type, _Loader._operator)
                 outputs = special(self, node, inputs)
                 for name, tensor in zip(node.output, outputs, strict=False):
-                    self._keep(name, tensor)
+                    if name:
+                        self._keep(name, tensor)
         found = [self._names[name] for name in self._outputs]
         names = ["logits"] if len(found) == 1 else self._outputs
         self._graph.outputs = dict(zip(names, found, strict=True))
@@ -137,7 +138,9 @@ class _Loader:
             self._names[name] = self._graph.constant(value)
             return
         clean = _ODD_CHARACTERS.sub("_", name)
-        if clean in self._graph.types or _RESERVED.fullmatch(clean):
+        if _RESERVED.fullmatch(clean):
+            clean = f"file.{clean}"
+        if clean in self._graph.types:
             clean = f"{clean}.{len(self._graph.types)}"
         while clean in self._graph.types:
             clean += "_"
@@ -236,7 +239,9 @@ class _Loader:
         if sizes is not None and sizes.shape == (len(before),):
             factors = sizes.astype(np.float32) / np.array(before, dtype=np.float32)
             if np.array_equal(np.floor(factors * np.array(before)), sizes):
-                inputs = (*inputs[:2], self._graph.constant(factors))
+                name = f"{node.output[0]}.factors"
+                self._bind(name, factors)
+                inputs = (*inputs[:2], self._names[name])
         return self._operator(node, inputs)
 
     def _names_batch(self, target: list[int], shape: tuple[Dim, ...]) -> bool:

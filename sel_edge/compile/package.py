@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from sel_edge.bundle.manifest import GRAPH_FILE, INT8_FILE, WEIGHTS_FILE
 from sel_edge.bundle.rungs import Rung
 from sel_edge.compile.blocks import layers_of
 from sel_edge.compile.graph import Model, to_model
-from sel_edge.compile.ladder import LadderOptions, compile_ladder, forward_graph
+from sel_edge.compile.ladder import LadderOptions, compile_ladder
 from sel_edge.compile.quantize import quantize
 from sel_edge.compile.weights import attach, pack_weights
 
@@ -24,6 +24,7 @@ class Package:
     Attributes:
         members: file name -> content.
         rungs: what the manifest says of each.
+        absent: rung that was asked for and that the network has no use for -> why.
         head_weight, head_bias: names of the classifier's parameters.
         features: length of a feature vector.
         classes: number of logits.
@@ -35,6 +36,7 @@ class Package:
 
     members: Mapping[str, bytes]
     rungs: Mapping[str, Rung]
+    absent: Mapping[str, str]
     head_weight: str
     head_bias: str
     features: int
@@ -61,7 +63,7 @@ def package(
         DataError: the calibration samples do not fit the network.
     """
     ladder = compile_ladder(model, options)
-    forward = forward_graph(model, ladder.latents)
+    forward = ladder.forward
     weights = pack_weights(forward.graph, WEIGHTS_FILE)
     members = {
         GRAPH_FILE: attach(forward.graph, weights).SerializeToString(),
@@ -70,20 +72,22 @@ def package(
     for name, graph in ladder.graphs.items():
         members[name] = attach(graph, weights).SerializeToString()
     if calibration is not None:
-        latents = {n: forward.graph.outputs.pop(n) for n in ladder.latents}
-        members[INT8_FILE] = quantize(to_model(forward.graph), calibration)
-        forward.graph.outputs.update(latents)
-    layers = layers_of(ladder.forward.graph)
-    shape = ladder.forward.graph.shape
+        answers = {name: forward.graph.outputs[name] for name in ("features", "logits")}
+        members[INT8_FILE] = quantize(
+            to_model(replace(forward.graph, outputs=answers)), calibration
+        )
+    types, first = forward.graph.types, layers_of(forward.graph)[0]
+    classes, features = types[forward.head_weight].fixed
     return Package(
         members=members,
         rungs=ladder.rungs,
+        absent=ladder.absent,
         head_weight=forward.head_weight,
         head_bias=forward.head_bias,
-        features=shape(forward.head_weight)[1],
-        classes=shape(forward.head_weight)[0],
-        image_shape=shape("image")[1:],
-        width=shape(layers[0].weight)[0],
-        parameters=sum(int(np.prod(shape(n))) for la in layers for n in (la.weight, la.bias)),
-        forward_macs=sum(layer.macs for layer in layers),
+        features=features,
+        classes=classes,
+        image_shape=replace(types["image"], shape=types["image"].shape[1:]).fixed,
+        width=types[first.weight].fixed[0],
+        parameters=sum(value.size for value in weights.values.values()),
+        forward_macs=ladder.forward_macs,
     )

@@ -112,12 +112,6 @@ def batch_last(graph: Graph, tensor: str) -> str:
     return graph.transpose(tensor, *range(1, graph.rank(tensor)), 0)
 
 
-def batch_first(graph: Graph, tensor: str) -> str:
-    """[C, ..., N] as [N, C, ...]."""
-    rank = graph.rank(tensor)
-    return graph.transpose(tensor, rank - 1, *range(rank - 1))
-
-
 def patches(graph: Graph, tensor: str, where: Geometry) -> str:
     """Patches [taps * C, outputs * N] of a tensor [N, C, sizes...]; rows by tap, then channel."""
     pieces = shifted(graph, batch_last(graph, tensor), where)

@@ -19,12 +19,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sel_edge.compile.differentiate import dependents, differentiate
-from sel_edge.compile.forward import Forward
+from sel_edge.compile.forward import Forward, is_layer
 from sel_edge.compile.graph import Dim, Graph, Node
 from sel_edge.compile.hoist import hoist
 from sel_edge.compile.layout import sink_transposes
 from sel_edge.compile.loss import SAMPLE_WEIGHTS, cross_entropy, declare_targets, mean_seed
 from sel_edge.compile.optimizers import Optimizer
+from sel_edge.compile.rules import MissingRule
 from sel_edge.compile.sparse import Choice, Rows, SparseForward, Whole, choose
 
 LATENT = "latent"
@@ -77,7 +78,8 @@ def training_step(
         optimizer: how to update it.
 
     Raises:
-        MissingRule: an operator between the cut and the loss cannot be differentiated.
+        MissingRule: an operator between the cut and the loss cannot be differentiated, or is one,
+            such as a comparison, through which no gradient comes.
     """
     graph, start = _begin(forward, cut)
     for scalar in optimizer.scalars:
@@ -95,6 +97,9 @@ def training_step(
     loss = cross_entropy(graph, logits)
     changing = [name for r in rows.values() for name in (r.weight, r.bias)]
     gradients = differentiate(graph, {loss: mean_seed(graph)}, changing)
+    for name in changing:
+        if name not in gradients:
+            raise MissingRule(_dead_end(graph, name))
     graph.outputs = {"loss": loss, "logits": logits}
     for name in changing:
         _update(graph, name, gradients[name], optimizer)
@@ -107,7 +112,8 @@ def importance(forward: Forward, cut: str, weights: Sequence[str]) -> Graph:
     With a the layer's output and g the gradient of a sample's loss with respect to it, a channel's
     importance is the mean over samples, by weight, of (sum over pixels of a g)^2 / 2: to second
     order, what removing the channel would cost (Theis et al., arXiv 1801.05787; chosen for updates
-    by TinyTrain, arXiv 2307.09988).
+    by TinyTrain, arXiv 2307.09988). A linear layer that has several rows per sample, such as one
+    per token, has a sum of its own for each of them.
 
     Args:
         forward: the network, with a fixed batch.
@@ -125,21 +131,26 @@ def importance(forward: Forward, cut: str, weights: Sequence[str]) -> Graph:
     sparse = SparseForward(forward.graph, graph, _frozen(forward, graph, nodes, set()), {})
     sparse.values[cut] = Whole(start, static=False)
     sparse.run(nodes)
-    outputs = {
-        node.inputs[1]: sparse.whole(node.outputs[0]).tensor
+    outputs = [
+        (node.inputs[1], sparse.whole(node.outputs[0]).tensor)
         for node in nodes
-        if node.op in ("Conv", "Gemm") and node.inputs[1] in weights
-    }
+        if is_layer(forward.graph, node) and node.inputs[1] in weights
+    ]
     loss = cross_entropy(graph, sparse.whole(forward.graph.outputs["logits"]).tensor)
-    ones = graph.constant(np.ones(graph.shape(loss), np.float32))
-    gradients = differentiate(graph, {loss: ones}, list(outputs.values()))
-    share = graph.add("Mul", mean_seed(graph), graph.scalar(0.5, SAMPLE_WEIGHTS))
-    for weight, tensor in outputs.items():
+    # The share of a sample's square is the square of what its gradient is multiplied by.
+    half = graph.add("Mul", mean_seed(graph), graph.scalar(0.5, SAMPLE_WEIGHTS))
+    gradients = differentiate(graph, {loss: graph.add("Sqrt", half)}, [t for _, t in outputs])
+    products: dict[str, list[str]] = {}
+    for weight, tensor in outputs:
         product = graph.add("Mul", tensor, gradients[tensor])
         if (rank := graph.rank(product)) > 2:
             product = graph.add("ReduceSum", product, graph.ints(*range(2, rank)), keepdims=0)
+        products.setdefault(weight, []).append(product)
+    for weight, uses in products.items():
+        product = uses[0] if len(uses) == 1 else graph.add("Sum", *uses)
         squares = graph.add("Mul", product, product)
-        graph.outputs[f"fisher/{weight}"] = graph.add("MatMul", share, squares)
+        total = graph.add("ReduceSum", squares, graph.ints(0), keepdims=0)
+        graph.outputs[f"fisher/{weight}"] = total
     return sink_transposes(graph)
 
 
@@ -179,16 +190,27 @@ def nodes_behind(graph: Graph, cut: str) -> list[Node]:
     return nodes[::-1]
 
 
+def _dead_end(graph: Graph, tensor: str) -> Node:
+    """The operator, such as a comparison, at which what depends on a tensor is no real number."""
+    reached = {tensor}
+    behind = (node for node in graph.nodes if reached.intersection(node.inputs))
+    for node in behind:
+        if not any(graph.types[o].dtype.startswith("float") for o in node.outputs):
+            return node
+        reached.update(node.outputs)
+    raise ValueError(f"the loss does not depend on {tensor}")
+
+
 def _frozen(forward: Forward, graph: Graph, nodes: list[Node], whole: set[str]) -> dict[str, str]:
     """Graph inputs for the parameters that layers behind the cut need; names for trained ones."""
     found: dict[str, str] = {}
     for node in nodes:
-        if node.op not in ("Conv", "Gemm"):
+        if not is_layer(forward.graph, node):
             continue
-        for name in node.inputs[1:3]:
+        for name in node.inputs[1:]:
             if name in whole:
                 found[name] = name
-            elif name and name not in found:
+            elif name not in found:
                 found[name] = graph.input(f"frozen/{name}", "float32", _shape(forward, name))
     return found
 

@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from sel_edge.compile.convolve import Layer, convolve
+from sel_edge.compile.forward import is_layer
 from sel_edge.compile.graph import Graph, Node
 from sel_edge.compile.layers import is_parameter
 
@@ -130,9 +131,8 @@ class SparseForward:
     def run(self, nodes: list[Node]) -> None:
         """Repeat these nodes; afterwards `values` has their outputs."""
         for node in nodes:
-            layer = node.op in ("Conv", "Gemm") and node.inputs[1] in self.parameters
             value = self.values.get(node.inputs[0]) if node.inputs else None
-            if layer:
+            if is_layer(self.source, node):
                 self.values[node.outputs[0]] = self._layer(node)
             elif node.op in CHANNELWISE and isinstance(value, Partial) and len(node.outputs) == 1:
                 self.values[node.outputs[0]] = self._channelwise(node, value)

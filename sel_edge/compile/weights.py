@@ -37,13 +37,19 @@ class Weights:
         return known is not None and value.dtype == known.dtype and np.array_equal(value, known)
 
 
+_SHAPING = frozenset((("Resize", 1), ("Resize", 2)))
+"""Operator and index of inputs that shape its result: onnxruntime wants them inside."""
+
+
 def pack_weights(graph: Graph, file: str) -> Weights:
     """The parameters of a graph that its outputs need."""
     found: dict[str, Array] = {
         name: graph.constants[name]
         for node in graph.needed_nodes()
-        for name in node.inputs
-        if name in graph.constants and is_parameter(graph.constants[name])
+        for index, name in enumerate(node.inputs)
+        if name in graph.constants
+        and is_parameter(graph.constants[name])
+        and (node.op, index) not in _SHAPING
     }
     content = save(found)
     header_bytes = int.from_bytes(content[:8], "little")

@@ -13,11 +13,11 @@ from sel_edge.bundle.bundle import Bundle
 from sel_edge.bundle.manifest import GRAPH_FILE
 from sel_edge.core.errors import BundleError, ConfigError
 from sel_edge.runtime.preprocess import Preprocessor
-from sel_edge.runtime.session import Session, unusable
-from sel_edge.runtime.step_inputs import Parameters
+from sel_edge.runtime.session import Session, give_back, unusable
+from sel_edge.runtime.step_inputs import Parameters, differing
 
-MAX_BATCH = 64
-"""Images per call of onnxruntime: bounds the memory of activations on small boards."""
+MAX_BATCH = 16
+"""Images per call of onnxruntime: more need more memory for activations and gain no time."""
 
 
 class Engine:
@@ -38,7 +38,7 @@ class Engine:
         self._bundle, self._threads = bundle, threads
         self._preprocess = Preprocessor(bundle.manifest.preprocessing)
         self.forward_flops = 2 * bundle.manifest.model.forward_macs
-        self._session = self._open({})
+        self.load({})
 
     def load(self, parameters: Parameters) -> None:
         """Go on with other weights.
@@ -46,13 +46,15 @@ class Engine:
         The old network answers until the new one is ready, so that no frame is dropped.
 
         Args:
-            parameters: those that differ from the bundle's, float32 by name. The engine reads them
-                in place: they must not be changed afterwards.
+            parameters: those that differ from the bundle's, float32 by name; they are copied. An
+                empty mapping brings the bundle's own network back.
 
         Raises:
-            BundleError: the bundle has no such parameter, or one has another shape.
+            BundleError: the bundle has no such parameter, or one has another shape or dtype or is
+                not finite; the old network goes on.
         """
-        self._session = self._open(parameters)
+        self._session = self._open(differing(self._bundle, parameters))
+        give_back()
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Penultimate features float32 [n, F] of images uint8 [n, H, W, C].

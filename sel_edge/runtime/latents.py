@@ -82,7 +82,12 @@ class Batches:
         return slice(index * self._size, min((index + 1) * self._size, len(self._latents)))
 
     def __getitem__(self, index: int) -> Prepared:
-        """The batch, ready for a step."""
+        """The batch, ready for a step.
+
+        Raises:
+            IndexError: there is none of that number.
+        """
+        index = range(len(self))[index]
         if index in self._ready:
             return self._ready[index]
         where = self.samples(index)

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from sel_edge.bundle.bundle import Bundle
 from sel_edge.core.errors import ConfigError, DataError, DivergenceError
 from sel_edge.runtime.preprocess import Preprocessor
-from sel_edge.runtime.session import Session
-from sel_edge.runtime.step_inputs import Parameters
+from sel_edge.runtime.session import Session, give_back
+from sel_edge.runtime.step_inputs import Parameters, differing
 
 RUNG = "norm"
 
@@ -19,8 +19,8 @@ class Renormalizer:
 
     Args:
         bundle: an open bundle.
-        parameters: the network's weights and biases as they are now; those that the bundle does
-            not have as they are must stay unchanged as long as this object.
+        parameters: weights and biases as they are now, float32 by name; for those left out the
+            bundle's. They must stay as they are as long as this object.
         threads: threads of onnxruntime; None for every core.
 
     Attributes:
@@ -28,7 +28,7 @@ class Renormalizer:
 
     Raises:
         ConfigError: the bundle has no such rung.
-        BundleError: onnxruntime cannot load the graph.
+        BundleError: onnxruntime cannot load the graph, or the parameters are not the bundle's.
     """
 
     def __init__(self, bundle: Bundle, parameters: Parameters, threads: int | None = None) -> None:
@@ -41,8 +41,14 @@ class Renormalizer:
             )
         self._layers, self.frames = rung.layers, rung.batch
         self._preprocess = Preprocessor(bundle.manifest.preprocessing)
-        self._parameters = parameters
-        self._session = Session(bundle.member(rung.graphs["statistics"].file), threads, parameters)
+        self._parameters = {
+            name: parameters[name] if name in parameters else bundle.parameter(name)
+            for layer in self._layers
+            for name in (layer.weight, layer.bias)
+        }
+        file = bundle.member(rung.graphs["statistics"].file)
+        self._session = Session(file, threads, differing(bundle, parameters))
+        give_back()
 
     def estimate(
         self, images: NDArray[np.uint8], blend: float = 1.0

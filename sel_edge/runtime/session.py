@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from sel_edge.core.errors import BundleError
 Array = NDArray[Any]
 
 _ONLY_ERRORS = 3
-_DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
+_TYPES = ("tensor(float)", "tensor(int64)")
 
 
 class Session:
@@ -24,8 +25,9 @@ class Session:
     Args:
         path: an ONNX file; external data lie beside it.
         threads: threads of onnxruntime, at least 1; None lets it use every core.
-        parameters: float32 arrays to use in place of the external data of the same names. They
-            must stay as they are, and alive, as long as the session.
+        parameters: float32 arrays to copy in place of the external data of the same names.
+        keep_memory: whether memory that one run needed stays for the next, which saves time where
+            a graph runs again and again. Otherwise it is free in between.
 
     Attributes:
         inputs, outputs: name -> shape; a dimension known only when the graph runs is a text.
@@ -35,28 +37,32 @@ class Session:
     """
 
     def __init__(
-        self, path: Path, threads: int | None, parameters: Mapping[str, Array] | None = None
+        self,
+        path: Path,
+        threads: int | None,
+        parameters: Mapping[str, Array] | None = None,
+        keep_memory: bool = True,
     ) -> None:
         options = _options(threads)
-        self._values = {
+        options.enable_cpu_mem_arena = keep_memory
+        values = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value))
             for name, value in (parameters or {}).items()
         }
         try:
-            if self._values:
-                options.add_external_initializers(list(self._values), list(self._values.values()))
+            if values:
+                options.add_external_initializers(list(values), list(values.values()))
             self._session = onnxruntime.InferenceSession(
                 str(path), options, ["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime has no common error type
             raise unusable(path, str(error)) from error
-        self._kinds = {t.name: t.type for t in self._session.get_inputs()}
-        self._kinds.update({t.name: t.type for t in self._session.get_outputs()})
-        self.inputs = {t.name: tuple(t.shape) for t in self._session.get_inputs()}
-        self.outputs = {t.name: tuple(t.shape) for t in self._session.get_outputs()}
-        strange = {name: kind for name, kind in self._kinds.items() if kind not in _DTYPES}
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        strange = {t.name: t.type for t in (*inputs, *outputs) if t.type not in _TYPES}
         if strange:
             raise unusable(path, f"it has tensors of other types than float and int64: {strange}")
+        self.inputs = {tensor.name: tuple(tensor.shape) for tensor in inputs}
+        self.outputs = {tensor.name: tuple(tensor.shape) for tensor in outputs}
 
     def run(self, feeds: Mapping[str, Array], wanted: list[str] | None = None) -> dict[str, Array]:
         """Run once, with new arrays for the outputs.
@@ -122,6 +128,16 @@ class Buffer:
         self.value = onnxruntime.OrtValue.ortvalue_from_numpy(self.array)
 
 
+def give_back() -> None:
+    """Return free memory to the system, where the C library (glibc) would keep it.
+
+    To lay constant weights out for its kernels, onnxruntime holds them up to three times.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def unusable(path: Path, detail: str) -> BundleError:
     """The error for a graph that cannot be used."""
     return BundleError(
@@ -136,6 +152,8 @@ def _options(threads: int | None) -> onnxruntime.SessionOptions:
     options.log_severity_level = _ONLY_ERRORS
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
+    # A second block for a whole run, beside the blocks that the first run has left in the arena.
+    options.enable_mem_pattern = False
     # A pattern is planned after the first run and allocated beside what that run took: twice the
     # memory, for no time that could be measured.
     options.enable_mem_pattern = False

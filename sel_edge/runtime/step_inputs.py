@@ -8,11 +8,51 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sel_edge.bundle.bundle import Bundle
 from sel_edge.bundle.rungs import TrainedLayer
-from sel_edge.core.errors import DataError
+from sel_edge.core.errors import BundleError, DataError
 
 Parameters = Mapping[str, NDArray[np.float32]]
 """Weights and biases by name."""
+Shape = tuple[int | str, ...]
+"""Sizes; a text is a size that is not known beforehand, the same wherever the text stands."""
+
+
+def checked_parameters(given: Parameters, shapes: Mapping[str, Shape]) -> Parameters:
+    """Those of the parameters that `shapes` has.
+
+    Raises:
+        BundleError: one is missing, of another shape or dtype, or not finite.
+    """
+    sizes: dict[int | str, int | str] = {}
+    for name, shape in shapes.items():
+        value = given.get(name)
+        found = () if value is None else value.shape
+        # A number stands for itself, a text for the first size that is found in its place.
+        known = len(found) == len(shape) and all(
+            sizes.setdefault(dim, dim if isinstance(dim, int) else size) == size
+            for dim, size in zip(shape, found, strict=True)
+        )
+        if value is None or not known or value.dtype != np.float32 or not np.isfinite(value).all():
+            raise _unfit(name, value, f"[{', '.join(map(str, shape))}]")
+    return {name: given[name] for name in shapes}
+
+
+def differing(bundle: Bundle, given: Parameters) -> Parameters:
+    """Those of the parameters that are not the bundle's own.
+
+    Raises:
+        BundleError: the bundle has none of that name, or of that shape or dtype, or it is not
+            finite.
+    """
+    found = {}
+    for name, value in given.items():
+        own = bundle.parameter(name)
+        if value.shape != own.shape or value.dtype != own.dtype or not np.isfinite(value).all():
+            raise _unfit(name, value, str(list(own.shape)))
+        if not np.array_equal(value, own):
+            found[name] = value
+    return found
 
 
 def checked_channels(layer: TrainedLayer, given: Any, parameters: Parameters) -> NDArray[np.int64]:
@@ -82,7 +122,8 @@ def checked_targets(
             f"Labels from 0 to {classes - 1} are expected.",
             "Number the classes as the network does.",
         )
-    used = np.ones(count, np.float32) if weights is None else np.asarray(weights)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        used = np.ones(count, np.float32) if weights is None else np.asarray(weights, np.float32)
     usable = used.shape == (count,) and np.isfinite(used).all() and (used >= 0).all()
     if not usable or not used.any():
         raise DataError(
@@ -90,21 +131,32 @@ def checked_targets(
             f"{count} finite numbers are expected, none negative, and not all zero.",
             "Correct the weights, or leave them out.",
         )
-    return labels.astype(np.int64), used.astype(np.float32)
+    return labels.astype(np.int64), used
 
 
 def check_scalars(learning_rate: float, temperature: float) -> None:
     """Refuse a learning rate or temperature that cannot be used.
 
     Raises:
-        DataError: one is not finite, or the temperature not above 0.
+        DataError: one is not finite, or the temperature not above 0, as float32.
     """
-    if not np.isfinite(learning_rate) or not np.isfinite(temperature) or temperature <= 0:
+    with np.errstate(over="ignore", under="ignore"):
+        rate, heat = np.float32(learning_rate), np.float32(temperature)
+    if not np.isfinite(rate) or not np.isfinite(heat) or heat <= 0:
         raise DataError(
             f"The learning rate is {learning_rate:g} and the temperature {temperature:g}.",
             "Finite numbers are expected, the temperature above 0.",
             "Correct them.",
         )
+
+
+def _unfit(name: str, value: NDArray[Any] | None, shape: str) -> BundleError:
+    there = "missing" if value is None else f"{value.dtype} {list(value.shape)}"
+    return BundleError(
+        f"The parameter {name} is {there}, or holds numbers that are not finite.",
+        f"Finite float32 of shape {shape} are expected.",
+        "Use the parameters of the same bundle.",
+    )
 
 
 def _some(values: NDArray[Any]) -> str:

@@ -13,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.bundle.bundle import Bundle
-from sel_edge.bundle.rungs import Rung
+from sel_edge.bundle.rungs import STEP, Rung
 from sel_edge.core.embarrassment import TEMPERATURE
 from sel_edge.core.errors import ConfigError, DivergenceError
-from sel_edge.runtime.session import Array, Buffer, Session
+from sel_edge.runtime.session import Array, Buffer, Session, give_back, unusable
 from sel_edge.runtime.step_inputs import (
     Parameters,
+    Shape,
     check_scalars,
     checked_channels,
+    checked_parameters,
     checked_targets,
     padded,
 )
@@ -66,7 +68,7 @@ class TrainingStep:
         bundle: an open bundle.
         rung: "head", "tail", "deep" or "full".
         parameters: the network's weights and biases as they are now, float32 by name. None is
-            changed.
+            changed; they must stay as they are as long as this object.
         channels: weight of a trained layer -> which of its rows are trained, int64, each once.
             Left out for layers of which all rows are trained, or that follow another layer.
         threads: threads of onnxruntime; None for every core.
@@ -74,7 +76,8 @@ class TrainingStep:
     Raises:
         ConfigError: the bundle has no such rung.
         DataError: channels are missing, repeated, out of range or of the wrong number.
-        BundleError: onnxruntime cannot load the graphs, or a parameter is missing.
+        BundleError: onnxruntime cannot load the graphs, or a parameter is missing, of another
+            shape or dtype, or not finite.
     """
 
     def __init__(
@@ -86,41 +89,28 @@ class TrainingStep:
         threads: int | None = None,
     ) -> None:
         self.rung = _find(bundle, rung)
-        self._classes = len(parameters[bundle.manifest.head_bias])
-        graphs = {
-            role: Session(bundle.member(graph.file), threads)
-            for role, graph in self.rung.graphs.items()
-            if role in ("select", "fill", "step")
-        }
+        graphs = _open(bundle, self.rung, threads)
         self._fill, self._step = graphs.get("fill"), graphs["step"]
-        needed = {name for session in graphs.values() for name in session.inputs}
+        inputs = {n: shape for session in graphs.values() for n, shape in session.inputs.items()}
+        own = checked_parameters(parameters, _shapes(self.rung, inputs))
         self.channels = {
-            layer.weight: checked_channels(layer, (channels or {}).get(layer.follows), parameters)
+            layer.weight: checked_channels(layer, (channels or {}).get(layer.follows), own)
             for layer in self.rung.layers
-            if f"channels/{layer.follows}" in needed
+            if f"channels/{layer.follows}" in inputs
         }
-        self._frozen = self._frozen_buffers(parameters, graphs)
+        fixed: dict[str, Array] = {f"frozen/{name}": value for name, value in own.items()}
+        fixed |= {f"channels/{name}": chosen for name, chosen in self.channels.items()}
         if "select" in graphs:
-            feeds = {name: buffer.array for name, buffer in self._frozen.items()}
-            self._frozen |= _buffers(graphs["select"].run(feeds))
-        values = self._rows(parameters)
-        self._sets = tuple(self._buffers(values) for _ in range(2))
-        self._scalars = {
-            name: Buffer(np.zeros((), np.float32))
-            for name in ("learning_rate", "temperature", "step")
-            if name in self._step.inputs
-        }
-        self._targets = {
-            "labels": Buffer(np.zeros(self.rung.batch, np.int64)),
-            "sample_weights": Buffer(np.zeros(self.rung.batch, np.float32)),
-        }
-        self._results = {
-            "loss": Buffer(np.zeros(self.rung.batch, np.float32)),
-            "logits": Buffer(np.zeros((self.rung.batch, self._classes), np.float32)),
-        }
+            fixed |= graphs.pop("select").run(fixed)
+            give_back()
+        self._fixed = {name: Buffer(value) for name, value in fixed.items() if name in inputs}
+        rows = self._rows(own)
+        self._sets = (self._buffers(rows), self._buffers(rows))
+        self._classes = len(own[bundle.manifest.head_bias])
+        self._scalars, self._targets, self._results = self._io()
         self._bindings = [
             self._step.bind(
-                {**self._frozen, **current, **self._scalars, **self._targets},
+                {**self._fixed, **current, **self._scalars, **self._targets},
                 {f"new/{name}": buffer for name, buffer in following.items()} | self._results,
             )
             for current, following in (self._sets, self._sets[::-1])
@@ -141,8 +131,9 @@ class TrainingStep:
         start = "image" if self.rung.cut is None else "latent"
         buffers = {start: Buffer(batch)}
         if self._fill is not None:
-            feeds = {name: buffer.array for name, buffer in self._frozen.items()}
-            buffers |= _buffers(self._fill.run({**feeds, start: batch}))
+            feeds = {name: buffer.array for name, buffer in self._fixed.items()}
+            found = self._fill.run({**feeds, start: batch})
+            buffers |= {name: Buffer(value) for name, value in found.items()}
         kept = {name: buffer for name, buffer in buffers.items() if name in self._step.inputs}
         return Prepared(kept, len(latents))
 
@@ -182,8 +173,8 @@ class TrainingStep:
         written = (*self._sets[1 - self._current].values(), *self._results.values())
         if not all(np.isfinite(buffer.array).all() for buffer in written):
             raise DivergenceError(
-                "A training step gave weights that are not finite.",
-                "Finite weights are expected; they are left as they were.",
+                "A training step gave numbers that are not finite.",
+                "Finite losses and weights are expected; the weights are left as they were.",
                 f"Use a learning rate below {learning_rate:g}.",
             )
         self._current = 1 - self._current
@@ -209,17 +200,23 @@ class TrainingStep:
     def _names(self) -> list[str]:
         return [name for layer in self.rung.layers for name in (layer.weight, layer.bias)]
 
-    def _frozen_buffers(
-        self, parameters: Parameters, graphs: Mapping[str, Session]
-    ) -> dict[str, Buffer]:
-        needed = {name for session in graphs.values() for name in session.inputs}
-        frozen = {
-            f"frozen/{name}": Buffer(value)
-            for name, value in parameters.items()
-            if f"frozen/{name}" in needed
+    def _io(self) -> tuple[dict[str, Buffer], dict[str, Buffer], dict[str, Buffer]]:
+        """Buffers for the scalars and targets that a step takes, and for its results."""
+        batch = self.rung.batch
+        scalars = {
+            name: Buffer(np.zeros((), np.float32))
+            for name in ("learning_rate", "temperature", "step")
+            if name in self._step.inputs
         }
-        chosen = {f"channels/{name}": Buffer(value) for name, value in self.channels.items()}
-        return frozen | chosen
+        targets = {
+            "labels": Buffer(np.zeros(batch, np.int64)),
+            "sample_weights": Buffer(np.zeros(batch, np.float32)),
+        }
+        results = {
+            "loss": Buffer(np.zeros(batch, np.float32)),
+            "logits": Buffer(np.zeros((batch, self._classes), np.float32)),
+        }
+        return scalars, targets, results
 
     def _rows(self, parameters: Parameters) -> dict[str, Array]:
         found: dict[str, Array] = {}
@@ -250,5 +247,28 @@ def _find(bundle: Bundle, name: str) -> Rung:
     return rung
 
 
-def _buffers(arrays: Mapping[str, Array]) -> dict[str, Buffer]:
-    return {name: Buffer(array) for name, array in arrays.items()}
+def _open(bundle: Bundle, rung: Rung, threads: int | None) -> dict[str, Session]:
+    """The graphs of a step by their role; only the step itself runs again and again."""
+    graphs = {
+        role: Session(bundle.member(graph.file), threads, keep_memory=role == STEP)
+        for role, graph in rung.graphs.items()
+        if role in ("select", "fill", STEP)
+    }
+    names = [name for layer in rung.layers for name in (layer.weight, layer.bias)]
+    changing = {*names, *(f"{state}/{name}" for state in rung.state for name in names)}
+    inputs, outputs = set(graphs[STEP].inputs), set(graphs[STEP].outputs)
+    if outputs != {"loss", "logits", *(f"new/{name}" for name in changing)} or changing - inputs:
+        path = bundle.member(rung.graphs[STEP].file)
+        raise unusable(path, "it does not train what the manifest says")
+    return graphs
+
+
+def _shapes(rung: Rung, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Of the parameters that the graphs need, trained or not."""
+    found: dict[str, Shape] = {}
+    for layer in rung.layers:
+        some = f"channels/{layer.follows}" in inputs
+        for name in (layer.weight, layer.bias):
+            found[name] = (layer.weight, *inputs[name][1:]) if some else inputs[name]
+    whole = {n.removeprefix("frozen/"): s for n, s in inputs.items() if n.startswith("frozen/")}
+    return found | whole

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from sel_edge.compile.graph import Graph, Node
 from sel_edge.compile.patches import geometry
 from sel_edge.compile.rungs import nodes_behind
 
-Operator = Callable[[Graph, Node, list[Tensor]], Tensor]
+Operator = Callable[[Graph, Node, list[Tensor]], Tensor | Sequence[Tensor]]
 
 
 def forward(
@@ -42,7 +42,9 @@ def forward(
         if decisions and name in decisions:
             values[name] = inputs[0] * torch.tensor(decisions[name])
         else:
-            values[name] = _OPERATORS[node.op](graph, node, inputs)
+            result = _OPERATORS[node.op](graph, node, inputs)
+            results = [result] if isinstance(result, Tensor) else result
+            values.update(zip(node.outputs, results, strict=True))
         if kept is not None:
             kept[name] = (
                 values[name] if values[name].requires_grad else values[name].requires_grad_()
@@ -72,7 +74,13 @@ def _conv(graph: Graph, node: Node, inputs: list[Tensor]) -> Tensor:
 
 def _max_pool(graph: Graph, node: Node, inputs: list[Tensor]) -> Tensor:
     where = geometry(graph, node)
-    return F.max_pool2d(inputs[0], where.kernel, where.strides, where.before)
+    ceil = bool(node.get("ceil_mode", 0))
+    return F.max_pool2d(inputs[0], where.kernel, where.strides, where.before, ceil_mode=ceil)
+
+
+def _average_pool(graph: Graph, node: Node, inputs: list[Tensor]) -> Tensor:
+    where = geometry(graph, node)
+    return F.avg_pool2d(inputs[0], where.kernel, where.strides, where.before)
 
 
 def _reduce_mean(graph: Graph, node: Node, inputs: list[Tensor]) -> Tensor:
@@ -80,17 +88,34 @@ def _reduce_mean(graph: Graph, node: Node, inputs: list[Tensor]) -> Tensor:
     return inputs[0].mean(axes, keepdim=bool(node.get("keepdims", 1)))
 
 
+def _batch_norm(graph: Graph, node: Node, inputs: list[Tensor]) -> Tensor:
+    x, weight, bias, mean, variance = inputs
+    return F.batch_norm(x, mean, variance, weight, bias, False, 0.0, node.get("epsilon", 1e-5))
+
+
+def _split(graph: Graph, node: Node, inputs: list[Tensor]) -> Sequence[Tensor]:
+    axis = int(node.get("axis", 0))
+    return torch.split(inputs[0], [graph.shape(o)[axis] for o in node.outputs], axis)
+
+
 _OPERATORS: dict[str, Operator] = {
-    "Conv": _conv,
-    "MaxPool": _max_pool,
-    "ReduceMean": _reduce_mean,
-    "Relu": lambda g, n, x: torch.relu(x[0]),
-    "Clip": lambda g, n, x: torch.clamp(x[0], x[1], x[2]),
-    "Sigmoid": lambda g, n, x: torch.sigmoid(x[0]),
     "Add": lambda g, n, x: x[0] + x[1],
-    "Mul": lambda g, n, x: x[0] * x[1],
+    "AveragePool": _average_pool,
+    "BatchNormalization": _batch_norm,
+    "Clip": lambda g, n, x: torch.clamp(x[0], x[1], x[2]),
     "Concat": lambda g, n, x: torch.cat(x, int(n.attributes["axis"])),
-    "Reshape": lambda g, n, x: x[0].reshape([int(size) for size in x[1]]),
+    "Conv": _conv,
+    "Flatten": lambda g, n, x: x[0].flatten(1),
     "Gemm": lambda g, n, x: F.linear(x[0], x[1], x[2]),
     "GlobalAveragePool": lambda g, n, x: x[0].mean(tuple(range(2, x[0].ndim)), keepdim=True),
+    "HardSigmoid": lambda g, n, x: (n.get("alpha", 0.2) * x[0] + n.get("beta", 0.5)).clamp(0, 1),
+    "HardSwish": lambda g, n, x: F.hardswish(x[0]),
+    "MaxPool": _max_pool,
+    "Mul": lambda g, n, x: x[0] * x[1],
+    "ReduceMean": _reduce_mean,
+    "Relu": lambda g, n, x: torch.relu(x[0]),
+    "Reshape": lambda g, n, x: x[0].reshape([int(size) for size in x[1]]),
+    "Sigmoid": lambda g, n, x: torch.sigmoid(x[0]),
+    "Split": _split,
+    "Transpose": lambda g, n, x: x[0].permute(n.attributes["perm"]),
 }

@@ -1,6 +1,7 @@
 """The exported graph is the network: against torch, in the engine that will run it."""
 
 import collections
+import dataclasses
 import warnings
 
 import numpy as np
@@ -11,9 +12,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load
 
-from sel_edge.compile.export import export_forward, torch_model
+from sel_edge.compile.export import torch_model
+from sel_edge.compile.fold import fold
+from sel_edge.compile.load import load_graph
+from sel_edge.compile.weights import attach, pack_weights
 from sel_edge.pretrain.model import ResNet18
 from tests.compile.networks import NETWORKS, Network, settled
+
+
+@dataclasses.dataclass
+class Exported:
+    """The forward graph as a bundle has it."""
+
+    graph: bytes
+    weights: bytes
+    head_weight: str
+    head_bias: str
+
+
+def export_forward(model, shape) -> Exported:
+    forward = fold(load_graph(torch_model(model, shape), "n"))
+    weights = pack_weights(forward.graph, "weights.safetensors")
+    graph = attach(forward.graph, weights).SerializeToString()
+    return Exported(graph, weights.content, forward.head_weight, forward.head_bias)
 
 
 def trained_like(width: int, channels: int, classes: int, seed: int) -> ResNet18:
@@ -46,7 +67,7 @@ def check(folder, model, shape, n):
     """The exported graph answers as torch does, within 1e-5 of the largest answer."""
     import onnxruntime
 
-    exported = export_forward(model, shape, "weights.safetensors")
+    exported = export_forward(model, shape)
     (folder / "infer.onnx").write_bytes(exported.graph)
     (folder / "weights.safetensors").write_bytes(exported.weights)
     session = onnxruntime.InferenceSession(str(folder / "infer.onnx"))
@@ -79,7 +100,7 @@ def test_a_network_that_splits_its_channels(tmp_path):
 
 @pytest.fixture(scope="module")
 def exported():
-    return export_forward(trained_like(8, 1, 3, 0), (1, 8, 8), "weights.safetensors")
+    return export_forward(trained_like(8, 1, 3, 0), (1, 8, 8))
 
 
 def test_weights_are_stored_once_and_by_name(exported):
@@ -131,5 +152,5 @@ def test_normalization_is_folded_and_nothing_of_the_exporter_stays(exported):
 
 
 def test_the_same_network_gives_the_same_bytes(exported):
-    again = export_forward(trained_like(8, 1, 3, 0), (1, 8, 8), "weights.safetensors")
+    again = export_forward(trained_like(8, 1, 3, 0), (1, 8, 8))
     assert (again.graph, again.weights) == (exported.graph, exported.weights)

@@ -11,25 +11,40 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from onnx import helper, numpy_helper
+from torch import nn
 
-from sel_edge.bundle.bundle import Bundle, write_bundle
-from sel_edge.bundle.manifest import ANCHORS_FILE, GRAPH_FILE, INT8_FILE, SCHEMA
+from sel_edge.bundle.bundle import Bundle, pack_anchors, write_bundle
+from sel_edge.bundle.manifest import (
+    ANCHORS_FILE,
+    GRAPH_FILE,
+    INT8_FILE,
+    SCHEMA,
+    Manifest,
+    ModelInfo,
+    Preprocessing,
+)
 from sel_edge.compile.ladder import LadderOptions
 from sel_edge.compile.package import package
 from sel_edge.core.ledger import LedgerWriter, Session, read_ledger
 from sel_edge.core.ledger_file import SCHEMA as LEDGER_SCHEMA
+from sel_edge.core.standin import StandIn
 from sel_edge.data.stream import FrameBatch
 from sel_edge.energy.meter import open_meter
+from sel_edge.pretrain.model import BasicBlock
 from sel_edge.runtime.engine import Engine
 from sel_edge.runtime.loop import Runtime
 from sel_edge.runtime.preprocess import Preprocessor
+from tests.compile.networks import InvertedResidual, Network, exported, settled
 from tests.frozen.learning import CHANNELS, losses, renormalized
-from tests.runtime.conftest import CLASSES, NEW_CLASS, Network, Patterns, build_bundle
+from tests.runtime import conftest
+from tests.runtime.conftest import CLASSES, NEW_CLASS, Patterns, build_bundle
 
 TICK = 20
 BATCH, FRAMES = 8, 16
 SHARE = 4 / 48
+DEEP_FROM = "body.1.layers.0.weight"
 SESSION = Session(
     frame=0,
     started_utc="2026-01-01T00:00:00+00:00",
@@ -43,14 +58,15 @@ SESSION = Session(
 
 
 def main(folder: Path) -> None:
-    """A bundle, a device that ran it, and what both must say."""
+    """A bundle, a device that ran it, what both must say, and a bundle of a deeper network."""
     freeze_device(folder, freeze_bundle(folder))
+    freeze_trainable(folder)
 
 
 def freeze_bundle(folder: Path) -> Bundle:
     """A bundle with every graph that the compiler makes of the network."""
     with TemporaryDirectory() as temporary:
-        plain = build_bundle(Path(temporary) / "plain", Network())
+        plain = build_bundle(Path(temporary) / "plain", conftest.Network())
         model = with_normalization(onnx.load(plain.member(GRAPH_FILE)))
         anchors = plain.member(ANCHORS_FILE).read_bytes()
         images = Preprocessor(plain.manifest.preprocessing)(plain.anchors().images)
@@ -69,6 +85,40 @@ def freeze_bundle(folder: Path) -> Bundle:
     }
     save(folder / f"bundle-v{SCHEMA}.json", expected)
     return bundle
+
+
+def freeze_trainable(folder: Path) -> None:
+    """A bundle with every rung: a stem, a depthwise block and a residual block with projection."""
+    stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+    body = nn.Sequential(stem, InvertedResidual(8, 8, 1), BasicBlock(8, 12, 2))
+    classes, shape = ("a", "b", "c", "d", "e"), (3, 8, 8)
+    network = settled(lambda: Network(body, 12, len(classes)), shape)
+    options = LadderOptions(batch=BATCH, frames=FRAMES, share=0.25, deep_from=DEEP_FROM)
+    view = Preprocessing(8, 8, 3, (0.5,) * 3, (0.25,) * 3)
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    pixels = Preprocessor(view)(images)
+    compiled = package(exported(network, shape), options, pixels)
+    with torch.no_grad():
+        features = network.features(torch.tensor(pixels)).numpy()
+    labels = np.arange(len(images)) % len(classes)
+    manifest = Manifest(
+        model=ModelInfo("blocks", compiled.width, compiled.parameters, compiled.forward_macs),
+        classes=classes,
+        preprocessing=view,
+        temperature=1.5,
+        head_weight=compiled.head_weight,
+        head_bias=compiled.head_bias,
+        features=compiled.features,
+        standin=StandIn((0.0, 1.0), (0.0, 1.0)),
+        anchors_held_out=True,
+        accuracy={},
+        provenance={"made_by": "tests"},
+        rungs=compiled.rungs,
+        int8=INT8_FILE,
+    )
+    anchors = pack_anchors(images, labels, features)
+    members = {**compiled.members, ANCHORS_FILE: anchors}
+    write_bundle(folder / f"bundle-v{SCHEMA}-trainable", manifest, members)
 
 
 def with_normalization(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -128,7 +128,19 @@ def _flat_along(b: Backward, axis: int, count: int) -> str:
 
 
 def _scatter(b: Backward, axis: int) -> str:
-    """dY added up at runtime indices, with the gathered axis first while that is done."""
+    """dY added up at runtime indices, each repeated for all that it picked."""
+    g = b.graph
+    rank, ranks = g.rank(b.x), g.rank(b.node.inputs[1])
+    if ranks != 1:
+        return _scatter_blocks(b, axis)
+    others = [a for a in range(rank) if a != axis]
+    column = g.add("Unsqueeze", b.node.inputs[1], g.ints(*others)) if others else b.node.inputs[1]
+    indices = g.add("Expand", column, g.add("Shape", b.dy))
+    return g.add("ScatterElements", zeros_like(g, b.x), indices, b.dy, axis=axis, reduction="add")
+
+
+def _scatter_blocks(b: Backward, axis: int) -> str:
+    """The same for indices of another rank than 1, with the gathered axis first meanwhile."""
     g = b.graph
     rank, ranks = g.rank(b.x), g.rank(b.node.inputs[1])
     order = [axis, *(a for a in range(rank) if a != axis)]

@@ -1,0 +1,81 @@
+"""A small network with every rung, as the compiler made it: tests of learning need no compiler.
+
+A stem, an inverted residual block (its depthwise convolution follows the expansion's choice of
+channels) and a residual block with a projection; 8 x 8 pixels, 5 classes, batches of 8.
+`tests/frozen/write.py` wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sel_edge.bundle.bundle import Bundle, open_bundle
+from sel_edge.runtime.engine import Engine
+from sel_edge.runtime.training import TrainingStep
+
+FOLDER = Path(__file__).parents[1] / "frozen" / "bundle-v2-trainable"
+TRAINING = ("head", "tail", "deep", "full")
+SPARSE = ("head", "tail", "deep")
+CLASSES, BATCH, FRAMES = 5, 8, 16
+HEAD = "fc.weight"
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@cache
+def bundle() -> Bundle:
+    return open_bundle(FOLDER)
+
+
+@cache
+def engine() -> Engine:
+    """The network as it is; tests that load other weights make an engine of their own."""
+    return Engine(bundle(), threads=1)
+
+
+def images(count: int, start: int = 0) -> NDArray[np.uint8]:
+    return bundle().anchors().images[start : start + count]
+
+
+def labels(count: int, start: int = 0) -> NDArray[np.int64]:
+    return bundle().anchors().labels[start : start + count]
+
+
+def latents(rung: str, count: int = BATCH, start: int = 0) -> NDArray[np.float32]:
+    return engine().latents(images(count, start), rung)
+
+
+def channels(rung: str, seed: int = 0) -> dict[str, NDArray[np.int64]]:
+    """A choice for every layer that has one of its own."""
+    rng, parameters = np.random.default_rng(seed), bundle().parameters()
+    return {
+        layer.weight: rng.permutation(len(parameters[layer.bias]))[: layer.rows or 2]
+        for layer in bundle().manifest.rungs[rung].layers
+        if rung in SPARSE and layer.follows == layer.weight
+    }
+
+
+def training(
+    rung: str, parameters: Arrays | None = None, chosen: Arrays | None = None
+) -> TrainingStep:
+    return TrainingStep(
+        bundle(),
+        rung,
+        bundle().parameters() if parameters is None else parameters,
+        channels(rung) if chosen is None else chosen,
+        threads=1,
+    )
+
+
+def same(ours: Arrays, theirs: Arrays) -> bool:
+    """Whether two sets of arrays are alike bit for bit."""
+    return ours.keys() == theirs.keys() and all(
+        ours[name].dtype == theirs[name].dtype and ours[name].tobytes() == theirs[name].tobytes()
+        for name in ours
+    )
