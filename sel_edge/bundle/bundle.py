@@ -114,13 +114,11 @@ class Bundle:
         return _finite(name, found[name])
 
     def parameters(self) -> dict[str, NDArray[np.float32]]:
-        """Every tensor of the weights by its name, as `parameter` gives it.
+        """Every tensor of the weights by its name, read from the file only where it is looked at.
 
-        Raises:
-            BundleError: one holds numbers that are not finite.
+        Whoever computes with them checks that they are finite.
         """
-        found = map_tensors(self.member(WEIGHTS_FILE))
-        return {name: _finite(name, tensor) for name, tensor in found.items()}
+        return dict(map_tensors(self.member(WEIGHTS_FILE)))
 
     def _anchor_tensors(self, *names: str) -> list[NDArray[Any]]:
         try:

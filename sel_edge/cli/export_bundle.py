@@ -19,6 +19,7 @@ from sel_edge.bundle.manifest import (
     Manifest,
     ModelInfo,
 )
+from sel_edge.cli.export_check import check
 from sel_edge.cli.export_source import Source
 from sel_edge.compile.ladder import LadderOptions
 from sel_edge.compile.package import Package, package
@@ -29,7 +30,6 @@ from sel_edge.core.files import require_free, storage_errors
 from sel_edge.core.rng import generator
 from sel_edge.core.standin import StandIn, fit_standin
 from sel_edge.data.corruptions import corrupt
-from sel_edge.runtime.engine import Engine
 from sel_edge.runtime.preprocess import Preprocessor
 from sel_edge.runtime.session import Session
 
@@ -69,7 +69,7 @@ def make_bundle(source: Source, out: Path, options: LadderOptions, with_int8: bo
         with_int8: whether it gets an int8 forward graph.
 
     Raises:
-        BundleError: the network cannot be compiled, or the graph differs from it by more than
+        BundleError: the network cannot be compiled, or a graph differs from it by more than
             `PARITY_TOLERANCE`.
         SelEdgeError: the options, the data or the disk is at fault.
     """
@@ -92,7 +92,7 @@ def make_bundle(source: Source, out: Path, options: LadderOptions, with_int8: bo
         manifest,
         {**compiled.members, ANCHORS_FILE: anchors},
         lambda bundle: differences.append(
-            _check_parity(bundle, images, expected, source.last_function)
+            check(bundle, images, expected, source.last_function, PARITY_TOLERANCE)
         ),
     )
     return Exported(bundle, differences[0], agreement, compiled.absent)
@@ -174,28 +174,3 @@ def _manifest(
         rungs=compiled.rungs,
         int8=INT8_FILE if INT8_FILE in compiled.members else None,
     )
-
-
-def _check_parity(
-    bundle: Bundle, images: NDArray[np.uint8], expected: Floats, last_function: str
-) -> float:
-    answers = _answers(Engine(bundle).infer(images)[1], last_function)
-    difference = float(np.abs(answers - expected).max())
-    largest = max(1.0, float(np.abs(expected).max()))
-    if not difference <= PARITY_TOLERANCE * largest:
-        raise BundleError(
-            f"The exported graph differs from the network by {difference:.2e} on the anchors.",
-            f"At most {PARITY_TOLERANCE * largest:.0e} is allowed; no bundle was left behind.",
-            "If no image's answer depends on the other images of its batch, run `sel-edge doctor` "
-            "and report the versions it prints.",
-        )
-    return difference
-
-
-def _answers(logits: Floats, last_function: str) -> Floats:
-    """What the network itself answers where these are its logits."""
-    if not last_function:
-        return logits
-    shifted: Floats = logits - logits.max(axis=1, keepdims=True)
-    shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return shifted if last_function == "LogSoftmax" else np.exp(shifted)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from sel_edge.compile.graph import Graph, Node
 from sel_edge.compile.patches import Geometry, geometry, patches
@@ -16,6 +17,11 @@ from sel_edge.compile.winograd import best_tile
 
 WINOGRAD_MAX_PIXELS = 64
 WINOGRAD_MIN_CHANNELS = 32
+
+
+Use: TypeAlias = Literal["once", "kept", "changing"]
+"""What changes from step to step. Nothing: only the result is kept, and the direct form takes least
+memory. The weights alone: the transformed image is kept. Or everything."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Layer:
 
 
 def convolve(
-    graph: Graph, weight: str, bias: str | None, tensor: str, layer: Layer, static: bool
+    graph: Graph, weight: str, bias: str | None, tensor: str, layer: Layer, use: Use
 ) -> str:
     """A convolution, or a part of it.
 
@@ -57,15 +63,15 @@ def convolve(
         bias: [O], if there is one.
         tensor: [N, C, sizes...].
         layer: the convolution that is computed.
-        static: whether `tensor` is the same at every step.
+        use: what of it changes from step to step.
 
     Returns:
         [N, O, outputs...].
     """
     where = layer.where
-    if layer.winograd_pays:
+    if use != "once" and layer.winograd_pays:
         product = _winograd(graph, weight, tensor, where)
-    elif layer.group == 1 and static:
+    elif use == "kept" and layer.group == 1:
         product = _product(graph, weight, tensor, where)
     else:
         inputs = [tensor, weight] if bias is None else [tensor, weight, bias]

@@ -22,8 +22,9 @@ from sel_edge.compile.check import (
     prepare,
     understood,
 )
-from sel_edge.compile.graph import Array, Dim, Graph
+from sel_edge.compile.graph import Array, Dim, Graph, Node
 from sel_edge.compile.layers import find_layers, is_parameter
+from sel_edge.compile.patches import geometry
 from sel_edge.compile.values import (
     needed_nodes,
     not_float32,
@@ -244,6 +245,19 @@ class _Loader:
                 inputs = (*inputs[:2], self._names[name])
         return self._operator(node, inputs)
 
+    def _pool(self, node: NodeProto, inputs: tuple[str, ...]) -> tuple[str, ...]:
+        """A pool that rounds sizes up, padded so that it need not: engines disagree on how to."""
+        (outputs, attributes) = (self._operator(node, inputs), read_attributes(node))
+        if not attributes.pop("ceil_mode", 0) or attributes.get("count_include_pad", 0):
+            return outputs
+        where = geometry(self._graph, Node(node.op_type, inputs, outputs, attributes))
+        after = where.covering()
+        if any(pad >= kernel for pad, kernel in zip(after, where.kernel, strict=True)):
+            return outputs
+        attributes["pads"] = [*where.before, *after]
+        attributes.pop("auto_pad", None)
+        return self._graph.add_node(node.op_type, inputs, attributes, len(outputs), name=node.name)
+
     def _names_batch(self, target: list[int], shape: tuple[Dim, ...]) -> bool:
         if not target or not shape or shape[0] != self._batch or target[0] != self._declared_batch:
             return False
@@ -265,7 +279,9 @@ _SPECIAL: Mapping[str, Callable[[_Loader, NodeProto, tuple[str, ...]], tuple[str
     "ConstantOfShape": _Loader._constant_of_shape,
     "Conv": _Loader._convolution,
     "Dropout": _Loader._dropout,
+    "AveragePool": _Loader._pool,
     "Identity": _Loader._identity,
+    "MaxPool": _Loader._pool,
     "Reshape": _Loader._reshape,
     "Resize": _Loader._resize,
     "Shape": _Loader._shape,

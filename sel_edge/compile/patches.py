@@ -34,6 +34,21 @@ class Geometry:
         """Every position of the kernel, the last dimension fastest."""
         return list(itertools.product(*(range(k) for k in self.kernel)))
 
+    def covering(self) -> tuple[int, ...]:
+        """The padding at the end with which the last tap of the last output still reads."""
+        return tuple(
+            max(0, (out - 1) * stride + (k - 1) * d + 1 - size - pad)
+            for out, stride, k, d, size, pad in zip(
+                self.outputs,
+                self.strides,
+                self.kernel,
+                self.dilations,
+                self.sizes,
+                self.before,
+                strict=True,
+            )
+        )
+
     @property
     def reads_itself(self) -> bool:
         """Whether there is one tap, on the pixel itself."""

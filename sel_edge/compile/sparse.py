@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from sel_edge.compile.convolve import Layer, convolve
+from sel_edge.compile.convolve import Layer, Use, convolve
 from sel_edge.compile.forward import is_layer
 from sel_edge.compile.graph import Graph, Node
 from sel_edge.compile.layers import is_parameter
@@ -187,11 +187,14 @@ class SparseForward:
         if rows is None:
             return self._product(node, weight, bias, value)
         if rows.choice is None:
-            return Whole(self._product(node, rows.weight, rows.bias, value).tensor, static=False)
+            return Whole(
+                self._product(node, rows.weight, rows.bias, value, trained=True).tensor,
+                static=False,
+            )
         if isinstance(value, Whole) and not value.static:
             return self._in_place(node, weight, bias, rows, value)
         frozen = self._frozen(node, weight, bias, rows.choice, value)
-        changed = self._product(node, rows.weight, rows.bias, value).tensor
+        changed = self._product(node, rows.weight, rows.bias, value, trained=True).tensor
         if isinstance(value, Whole):
             return Partial(frozen.tensor, changed, rows.choice)
         spread = self._spread(rows.choice, changed)
@@ -240,8 +243,8 @@ class SparseForward:
     def _apart(
         self, node: Node, weight: str, bias: str, rows: str, row_bias: str, value: Partial
     ) -> Partial:
-        frozen = self._multiply(node, weight, bias, value.frozen, static=True)
-        changed = self._multiply(node, rows, row_bias, value.changed, static=False)
+        frozen = self._multiply(node, weight, bias, value.frozen, "once")
+        changed = self._multiply(node, rows, row_bias, value.changed, "changing")
         return Partial(self._keep(frozen, value.choice), changed, value.choice)
 
     def _pick(self, parameter: str, choice: Choice) -> str:
@@ -251,21 +254,22 @@ class SparseForward:
         outputs, inputs = self.source.shape(node.inputs[1])[:2]
         return inputs == 1 and outputs == int(node.get("group", 1))
 
-    def _product(self, node: Node, weight: str, bias: str, value: Value) -> Whole:
+    def _product(
+        self, node: Node, weight: str, bias: str, value: Value, trained: bool = False
+    ) -> Whole:
         """The layer with these weights; of a partial input both parts, added."""
+        constant: Use = "kept" if trained else "once"
         if isinstance(value, Whole):
-            tensor = self._multiply(node, weight, bias, value.tensor, value.static)
-            return Whole(tensor, value.static)
-        constant = self._multiply(node, weight, bias, value.frozen, static=True)
+            use: Use = constant if value.static else "changing"
+            return Whole(self._multiply(node, weight, bias, value.tensor, use), value.static)
+        frozen = self._multiply(node, weight, bias, value.frozen, constant)
         columns = self.graph.add("Gather", weight, value.choice.indices, axis=1)
-        varying = self._multiply(node, columns, None, value.changed, static=False)
-        return Whole(self.graph.add("Add", constant, varying), static=False)
+        varying = self._multiply(node, columns, None, value.changed, "changing")
+        return Whole(self.graph.add("Add", frozen, varying), static=False)
 
-    def _multiply(
-        self, node: Node, weight: str, bias: str | None, tensor: str, static: bool
-    ) -> str:
+    def _multiply(self, node: Node, weight: str, bias: str | None, tensor: str, use: Use) -> str:
         if node.op == "Conv":
-            return convolve(self.graph, weight, bias, tensor, Layer(self.source, node), static)
+            return convolve(self.graph, weight, bias, tensor, Layer(self.source, node), use)
         inputs = [tensor, weight] if bias is None else [tensor, weight, bias]
         return self.graph.add("Gemm", *inputs, transB=1)
 

@@ -9,7 +9,13 @@ from sel_edge.bundle.bundle import Bundle
 from sel_edge.core.embarrassment import TEMPERATURE
 from sel_edge.core.errors import ConfigError, DivergenceError
 from sel_edge.runtime.session import Array, Session
-from sel_edge.runtime.step_inputs import Parameters, check_scalars, checked_targets, padded
+from sel_edge.runtime.step_inputs import (
+    Parameters,
+    check_scalars,
+    checked_parameters,
+    checked_targets,
+    padded,
+)
 
 _ROLE = "importance"
 
@@ -25,7 +31,7 @@ class Importance:
 
     Raises:
         ConfigError: the bundle has no such graph.
-        BundleError: onnxruntime cannot load the graph.
+        BundleError: onnxruntime cannot load the graph, or a parameter is missing or unfit.
     """
 
     def __init__(
@@ -38,13 +44,16 @@ class Importance:
                 "The rungs tail and deep of a bundle can be scored.",
                 "Choose another rung, or export the bundle again.",
             )
-        self._rung, self._classes = found, len(parameters[bundle.manifest.head_bias])
+        self._rung = found
         self._session = Session(bundle.member(found.graphs[_ROLE].file), threads)
-        self._frozen: dict[str, Array] = {
-            name: parameters[name.removeprefix("frozen/")]
-            for name in self._session.inputs
+        shapes = {
+            name.removeprefix("frozen/"): shape
+            for name, shape in self._session.inputs.items()
             if name.startswith("frozen/")
         }
+        frozen = checked_parameters(parameters, shapes)
+        self._classes = len(frozen[bundle.manifest.head_bias])
+        self._frozen: dict[str, Array] = {f"frozen/{n}": value for n, value in frozen.items()}
 
     def of(
         self,

@@ -57,7 +57,9 @@ class Renormalizer:
 
         Args:
             images: uint8 [frames, H, W, C].
-            blend: weight of these frames' statistics against those of the training, 0..1.
+            blend: weight of these frames' statistics against those of the training, 0..1. Below 1
+                it belongs to weights that were not estimated before: repeated on its own result,
+                it moves towards 1.
 
         Raises:
             DataError: another number of images, shape or dtype, or a blend out of range.

@@ -62,7 +62,10 @@ def checked_channels(layer: TrainedLayer, given: Any, parameters: Parameters) ->
         DataError: they are missing, repeated, out of range, or not as many as the rung trains.
     """
     rows = len(parameters[layer.bias])
-    chosen = np.asarray([] if given is None else given)
+    try:
+        chosen = np.asarray([] if given is None else given)
+    except ValueError:  # rows of different lengths
+        chosen = np.zeros(0)
     whole = chosen.ndim == 1 and chosen.size > 0 and np.issubdtype(chosen.dtype, np.integer)
     in_range = whole and chosen.min() >= 0 and chosen.max() < rows
     different = in_range and len(np.unique(chosen)) == chosen.size
@@ -76,7 +79,7 @@ def checked_channels(layer: TrainedLayer, given: Any, parameters: Parameters) ->
 
 
 def padded(latents: NDArray[np.float32], batch: int, shape: Sequence[int]) -> NDArray[np.float32]:
-    """The samples of a batch with zeros in the places left over, float32 [batch, ...].
+    """The samples of a batch with the first one again in the places left over, float32 [batch, ...].
 
     Raises:
         DataError: another shape or dtype, too many or none, or numbers that are not finite.
@@ -95,9 +98,8 @@ def padded(latents: NDArray[np.float32], batch: int, shape: Sequence[int]) -> ND
             "Finite numbers are expected.",
             "Leave the sample out.",
         )
-    found = np.zeros((batch, *shape), np.float32)
-    found[:count] = latents
-    return found
+    # Another sample rather than zeros, which some networks divide by; it will weigh nothing.
+    return np.concatenate([latents, np.repeat(latents[:1], batch - count, axis=0)])
 
 
 def checked_targets(

@@ -1,4 +1,4 @@
-"""A training step of a bundle: chosen rows of some layers, updated in place of nothing.
+"""A training step of a bundle: it updates chosen rows of some layers.
 
 Weights and optimizer state live in two sets of buffers. A step reads one set and writes the other,
 and only if every number it wrote is finite does the other become the current one.
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from sel_edge.bundle.bundle import Bundle
 from sel_edge.bundle.rungs import STEP, Rung
 from sel_edge.core.embarrassment import TEMPERATURE
-from sel_edge.core.errors import ConfigError, DivergenceError
-from sel_edge.runtime.session import Array, Buffer, Session, give_back, unusable
+from sel_edge.core.errors import ConfigError, DataError, DivergenceError
+from sel_edge.runtime.session import Array, Buffer, Session, unusable
 from sel_edge.runtime.step_inputs import (
     Parameters,
     Shape,
@@ -37,10 +37,12 @@ class Prepared:
     Attributes:
         buffers: the latents and what the frozen channels contribute to each sample.
         samples: how many of the batch's places are taken.
+        step: what it was made ready for.
     """
 
     buffers: Mapping[str, Buffer]
     samples: int
+    step: TrainingStep
 
     @property
     def nbytes(self) -> int:
@@ -101,8 +103,7 @@ class TrainingStep:
         fixed: dict[str, Array] = {f"frozen/{name}": value for name, value in own.items()}
         fixed |= {f"channels/{name}": chosen for name, chosen in self.channels.items()}
         if "select" in graphs:
-            fixed |= graphs.pop("select").run(fixed)
-            give_back()
+            fixed |= graphs["select"].run(fixed)
         self._fixed = {name: Buffer(value) for name, value in fixed.items() if name in inputs}
         rows = self._rows(own)
         self._sets = (self._buffers(rows), self._buffers(rows))
@@ -135,7 +136,7 @@ class TrainingStep:
             found = self._fill.run({**feeds, start: batch})
             buffers |= {name: Buffer(value) for name, value in found.items()}
         kept = {name: buffer for name, buffer in buffers.items() if name in self._step.inputs}
-        return Prepared(kept, len(latents))
+        return Prepared(kept, len(latents), self)
 
     def step(
         self,
@@ -159,6 +160,12 @@ class TrainingStep:
             DataError: labels, weights or numbers that cannot be used; nothing was computed.
             DivergenceError: the update is not finite; the weights are as they were.
         """
+        if batch.step is not self:
+            raise DataError(
+                "The batch was made ready for another training step.",
+                "What frozen channels contribute depends on which they are.",
+                "Prepare the latents again with this step.",
+            )
         labels, weights = checked_targets(labels, weights, batch.samples, self._classes)
         check_scalars(learning_rate, temperature)
         for name, value in (("labels", labels), ("sample_weights", weights)):
@@ -167,9 +174,9 @@ class TrainingStep:
         scalars = {"learning_rate": learning_rate, "temperature": temperature}
         for name, buffer in self._scalars.items():
             buffer.array[...] = scalars.get(name, self.steps + 1)
-        binding = self._bindings[self._current]
-        binding.set(batch.buffers)
-        binding.run()
+        for binding in self._bindings:  # both, so that neither keeps an older batch alive
+            binding.set(batch.buffers)
+        self._bindings[self._current].run()
         written = (*self._sets[1 - self._current].values(), *self._results.values())
         if not all(np.isfinite(buffer.array).all() for buffer in written):
             raise DivergenceError(

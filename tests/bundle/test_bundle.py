@@ -99,9 +99,8 @@ def test_a_parameter_that_is_not_finite_is_refused_where_it_is_read(
     }
     bundle = write_bundle(path, manifest, {**members, "weights.safetensors": save(stored)})
     assert bundle.parameter("fc.bias").tolist() == [0, 0]
-    for read in (bundle.parameters, lambda: bundle.parameter("conv.bias")):
-        with pytest.raises(BundleError, match=r"conv\.bias .* not finite"):
-            read()
+    with pytest.raises(BundleError, match=r"conv\.bias .* not finite"):
+        bundle.parameter("conv.bias")
 
 
 def test_equal_content_makes_an_equal_bundle(

@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own custom
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sel_edge.compile.convolve import Layer, convolve
+from sel_edge.compile.convolve import Layer, Use, convolve
 from sel_edge.compile.graph import Graph
 from sel_edge.compile.winograd import Winograd, best_tile
 from tests.compile.gradients import check, normal
@@ -105,13 +105,13 @@ def test_the_best_tile_never_multiplies_more_than_the_other(height: int, width: 
     )
 
 
-@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize("use", ["once", "kept", "changing"])
 @pytest.mark.parametrize(
     ("channels", "size", "kernel", "stride"),
     [(40, 8, 3, 1), (4, 8, 3, 1), (5, 7, 3, 2), (6, 5, 1, 1)],
 )
 def test_every_formulation_is_the_convolution(
-    static: bool, channels: int, size: int, kernel: int, stride: int
+    use: Use, channels: int, size: int, kernel: int, stride: int
 ) -> None:
     attributes = {
         "kernel_shape": [kernel] * 2,
@@ -124,7 +124,7 @@ def test_every_formulation_is_the_convolution(
         for name in (x, w):
             source.input(name, "float32", g.shape(name))
         source.add("Conv", x, w, **attributes)
-        return convolve(g, w, b, x, Layer(source, source.nodes[-1]), static)
+        return convolve(g, w, b, x, Layer(source, source.nodes[-1]), use)
 
     check(
         build,

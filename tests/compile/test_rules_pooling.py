@@ -85,9 +85,21 @@ def test_max_pool(window: Window, seed: int) -> None:
     check(operator("MaxPool", **window.attributes()), reference, {"x": x})
 
 
+def _assume_no_late_window(window: Window) -> None:
+    """ONNX counts windows that start beyond the image, onnxruntime does not compute them; the
+    loader rewrites such pools, so that no rule ever sees one."""
+    for size, k, stride, dilation, pad in zip(
+        window.sizes, window.kernel, window.strides, window.dilations, window.before, strict=True
+    ):
+        outputs = -(-(size + 2 * pad - (k - 1) * dilation - 1) // stride) + 1
+        assume((outputs - 1) * stride < size + pad)
+
+
 @settings(max_examples=40)
 @given(window=windows(symmetric=True), seed=st.integers(0, 99))
 def test_max_pool_in_ceil_mode(window: Window, seed: int) -> None:
+    _assume_no_late_window(window)
+
     def reference(x: Tensor) -> Tensor:
         return _pool("max", len(window.sizes))(
             x, window.kernel, window.strides, window.before, window.dilations, ceil_mode=True
@@ -156,6 +168,7 @@ def test_average_pool(window: Window, include: bool, seed: int) -> None:
 @settings(max_examples=40)
 @given(window=windows(dilated=False, symmetric=True))
 def test_average_pool_in_ceil_mode(window: Window) -> None:
+    _assume_no_late_window(window)
     check(
         operator("AveragePool", ceil_mode=1, **window.attributes("dilations")),
         lambda x: _pool("avg", len(window.sizes))(

@@ -88,11 +88,9 @@ def freeze_bundle(folder: Path) -> Bundle:
 
 
 def freeze_trainable(folder: Path) -> None:
-    """A bundle with every rung: a stem, a depthwise block and a residual block with projection."""
-    stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
-    body = nn.Sequential(stem, InvertedResidual(8, 8, 1), BasicBlock(8, 12, 2))
+    """A bundle with every rung, of a network with a depthwise convolution and shortcuts."""
     classes, shape = ("a", "b", "c", "d", "e"), (3, 8, 8)
-    network = settled(lambda: Network(body, 12, len(classes)), shape)
+    network = settled(blocks, shape)
     options = LadderOptions(batch=BATCH, frames=FRAMES, share=0.25, deep_from=DEEP_FROM)
     view = Preprocessing(8, 8, 3, (0.5,) * 3, (0.25,) * 3)
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
@@ -119,6 +117,12 @@ def freeze_trainable(folder: Path) -> None:
     anchors = pack_anchors(images, labels, features)
     members = {**compiled.members, ANCHORS_FILE: anchors}
     write_bundle(folder / f"bundle-v{SCHEMA}-trainable", manifest, members)
+
+
+def blocks() -> Network:
+    """A stem, an inverted residual block and a residual block with a projection."""
+    stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+    return Network(nn.Sequential(stem, InvertedResidual(8, 8, 1), BasicBlock(8, 12, 2)), 12)
 
 
 def with_normalization(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -59,12 +59,12 @@ def test_the_blend_goes_from_the_old_to_the_new() -> None:
 
 
 def test_the_network_sees_pale_frames_as_it_saw_clear_ones() -> None:
-    """Other frames than those that were estimated from, too."""
+    """On average, and on other frames than those that were estimated from."""
     adapted, unseen = Engine(bundle(), threads=1), images(FRAMES, FRAMES)
-    clear, before = engine().features(unseen), engine().features(pale(unseen))
     adapted.load(estimator().estimate(pale(images(FRAMES))))
-    after = adapted.features(pale(unseen))
-    assert np.abs(after - clear).mean() < 0.5 * np.abs(before - clear).mean()
+    clear = engine().features(unseen).mean(axis=0)
+    before, after = (e.features(pale(unseen)).mean(axis=0) for e in (engine(), adapted))
+    assert np.abs(after - clear).mean() < 0.6 * np.abs(before - clear).mean()
 
 
 def test_it_goes_on_from_the_weights_as_they_are_now() -> None:

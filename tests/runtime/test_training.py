@@ -69,7 +69,7 @@ def copies(parameters: Arrays) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("rung", TRAINING)
 def test_every_rung_learns_a_batch(rung: str) -> None:
     losses = [result.loss.mean() for result in run(training(rung), 30)]
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.95 * losses[0]
 
 
 @pytest.mark.parametrize("rung", TRAINING)
