@@ -79,7 +79,7 @@ def checked_channels(layer: TrainedLayer, given: Any, parameters: Parameters) ->
 
 
 def padded(latents: NDArray[np.float32], batch: int, shape: Sequence[int]) -> NDArray[np.float32]:
-    """The samples of a batch with the first one again in the places left over, float32 [batch, ...].
+    """A full batch, float32 [batch, ...], with the first sample again in the places left over.
 
     Raises:
         DataError: another shape or dtype, too many or none, or numbers that are not finite.
