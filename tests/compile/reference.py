@@ -74,8 +74,10 @@ def _conv(graph: Graph, node: Node, inputs: list[Tensor]) -> Tensor:
 
 def _max_pool(graph: Graph, node: Node, inputs: list[Tensor]) -> Tensor:
     where = geometry(graph, node)
+    pads = [size for pair in zip(where.before, where.after, strict=True) for size in pair[::-1]]
+    padded = F.pad(inputs[0], pads[::-1], value=float("-inf"))
     ceil = bool(node.get("ceil_mode", 0))
-    return F.max_pool2d(inputs[0], where.kernel, where.strides, where.before, ceil_mode=ceil)
+    return F.max_pool2d(padded, where.kernel, where.strides, ceil_mode=ceil)
 
 
 def _average_pool(graph: Graph, node: Node, inputs: list[Tensor]) -> Tensor:
