@@ -91,8 +91,8 @@ def command(
 ) -> int:
     """Make a bundle of the finished run in directory RUN, or of an ONNX file.
 
-    The bundle's graph is checked against the network itself on every anchor before the bundle is
-    left behind.
+    Before the bundle is left behind, its forward graph is compared with the network itself on every
+    anchor, and every other graph has run once.
     """
     require_free(out)
     options = _options(**settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 
 import onnx
@@ -82,7 +83,9 @@ def compile_ladder(model: onnx.ModelProto, options: LadderOptions) -> Ladder:
     compiler = _Compiler(model, options)
     broken = compiler.compile(options.rungs)
     if broken:
-        compiler.compile([name for name in RUNGS if name not in options.rungs])
+        for name in set(RUNGS).difference(options.rungs):
+            with suppress(BundleError):
+                compiler.compile([name])
         raise _no_rule(broken, [name for name in RUNGS if name in compiler.rungs])
     flops = cost(compiler.forward.graph, {}).executed_flops
     return Ladder(

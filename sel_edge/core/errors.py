@@ -30,7 +30,7 @@ class DataError(SelEdgeError):
 
 
 class BundleError(SelEdgeError):
-    """A bundle that is damaged, incomplete, foreign or from another schema version."""
+    """A bundle or network that is damaged, incomplete, foreign or of an unknown version."""
 
     exit_code = 4
     kind = "bundle"
