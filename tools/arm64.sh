@@ -20,7 +20,7 @@ DEBIAN_PACKAGES=(python3 libstdc++6)
 # Tests build bundles with onnx and check statistics with scipy; the edge has neither.
 TEST_PACKAGES=(hypothesis onnx pytest scipy)
 QUICK_TESTS=(tests/frozen tests/runtime/test_engine.py tests/runtime/test_training.py
-    tests/runtime/test_without_torch.py)
+    tests/runtime/test_training_refusals.py tests/runtime/test_without_torch.py)
 LIMIT_S=3000
 MISSING_DEPENDENCY=7
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 from safetensors import numpy as safetensors
 
 from sel_edge.bundle.bundle import Bundle
@@ -21,8 +21,10 @@ from sel_edge.bundle.manifest import (
     ModelInfo,
     Preprocessing,
 )
+from sel_edge.compile.graph import Graph
 from sel_edge.compile.ladder import LadderOptions
 from sel_edge.compile.package import Package, package
+from sel_edge.compile.weights import attach, pack_weights
 from sel_edge.core.errors import BundleError, DataError
 from sel_edge.core.standin import StandIn
 from sel_edge.runtime.session import Session
@@ -169,6 +171,19 @@ class TestWeights:
             if file.endswith(".onnx") and file != INT8_FILE:
                 inside = {t.raw_data for t in initializers(content) if not t.external_data}
                 assert not inside & stored
+
+    @pytest.mark.parametrize("value", [np.zeros(2, np.float32), np.ones(2, np.int64)])
+    def test_what_only_has_the_name_of_a_parameter_stays_inside(self, value):
+        def graph(value: Array) -> Graph:
+            made = Graph()
+            made.input("x", value.dtype.name, (2,))
+            made.outputs["y"] = made.add("Add", "x", made.constant(value, "w"))
+            return made
+
+        weights = pack_weights(graph(np.ones(2, np.float32)), WEIGHTS_FILE)
+        assert attach(graph(np.ones(2, np.float32)), weights).graph.initializer[0].external_data
+        (inside,) = attach(graph(value), weights).graph.initializer
+        np.testing.assert_array_equal(numpy_helper.to_array(inside), value)
 
     def test_a_parameter_of_no_layer_is_stored_once_too(self, tmp_path):
         nodes = [

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sel_edge.bundle.bundle import Bundle, open_bundle
 from sel_edge.runtime.engine import Engine
-from sel_edge.runtime.training import TrainingStep
+from sel_edge.runtime.training import StepResult, TrainingStep
 
 FOLDER = Path(__file__).parents[1] / "frozen" / "bundle-v2-trainable"
 TRAINING = ("head", "tail", "deep", "full")
@@ -79,3 +79,21 @@ def same(ours: Arrays, theirs: Arrays) -> bool:
         ours[name].dtype == theirs[name].dtype and ours[name].tobytes() == theirs[name].tobytes()
         for name in ours
     )
+
+
+def run(step: TrainingStep, times: int, learning_rate: float = 0.05) -> list[StepResult]:
+    """Some steps on the first batch."""
+    rung = next(name for name, r in bundle().manifest.rungs.items() if r is step.rung)
+    batch = step.prepare(latents(rung))
+    return [step.step(batch, labels(BATCH), learning_rate=learning_rate) for _ in range(times)]
+
+
+def once(step: TrainingStep, rung: str, **changed: Any) -> StepResult:
+    """One step on the first batch, with other arguments where they are given."""
+    batch = step.prepare(changed.pop("latents", latents(rung)))
+    arguments = {"labels": labels(BATCH), "learning_rate": 0.05, **changed}
+    return step.step(batch, **arguments)
+
+
+def copies(parameters: Arrays) -> dict[str, np.ndarray]:
+    return {name: value.copy() for name, value in parameters.items()}
