@@ -27,7 +27,7 @@ MISSING_DEPENDENCY=7
 root="${XDG_CACHE_HOME:-$HOME/.cache}/sel-edge/arm64"
 quick='' versions='' record='' child='' unfinished=''
 boards=("${BOARDS[@]}")
-bundles=(tests/frozen/bundle-*)
+bundles=(tests/frozen/bundle-*/)
 python="${PYTHON:-.venv/bin/python}"
 
 main() {
