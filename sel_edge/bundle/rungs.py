@@ -103,6 +103,11 @@ class Rung:
     cache_bytes: int
 
     @property
+    def start(self) -> str:
+        """The input of its graphs that holds what a step starts from."""
+        return "image" if self.cut is None else "latent"
+
+    @property
     def main(self) -> StepGraph:
         """The graph that every rung has: "step", or "statistics" of "norm"."""
         return self.graphs[STEP if STEP in self.graphs else STATISTICS]

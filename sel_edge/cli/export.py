@@ -11,11 +11,11 @@ import click
 
 from sel_edge.bundle.bundle import Bundle
 from sel_edge.bundle.manifest import MAX_PIXEL, MIN_STD
-from sel_edge.bundle.rungs import MAX_BATCH
+from sel_edge.bundle.rungs import MAX_BATCH, RUNGS
 from sel_edge.cli.export_bundle import Exported, make_bundle
 from sel_edge.cli.export_onnx import from_onnx
 from sel_edge.cli.export_source import from_run
-from sel_edge.compile.ladder import RUNGS, LadderOptions
+from sel_edge.compile.ladder import LadderOptions
 from sel_edge.compile.optimizers import Adam, Sgd
 from sel_edge.core.errors import ConfigError
 from sel_edge.core.files import require_free

@@ -187,12 +187,7 @@ class Graph:
 
     def needed_nodes(self) -> list[Node]:
         """The nodes that the outputs depend on, in order."""
-        needed, nodes = set(self.outputs.values()), []
-        for node in reversed(self.nodes):
-            if needed.intersection(node.outputs):
-                nodes.append(node)
-                needed.update(node.inputs)
-        return nodes[::-1]
+        return needed_for(self.outputs.values(), self.nodes)
 
     def value(self, tensor: str) -> Array | None:
         """The value of a constant, None for anything else."""
@@ -246,6 +241,18 @@ class Graph:
             pooled = self.types[node.inputs[0]]
             return {name: _without_late_windows(node, pooled, kind) for name, kind in types.items()}
         return types
+
+
+def needed_for(
+    tensors: Iterable[str], nodes: Sequence[Node], given: str | None = None
+) -> list[Node]:
+    """The nodes that some tensors depend on, in order, when the tensor `given` is there."""
+    needed, found = set(tensors), []
+    for node in reversed(nodes):
+        if needed.intersection(node.outputs) and given not in node.outputs:
+            found.append(node)
+            needed.update(i for i in node.inputs if i)
+    return found[::-1]
 
 
 def node_proto(node: Node) -> onnx.NodeProto:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sel_edge.compile.differentiate import dependents
-from sel_edge.compile.graph import Graph, Node
+from sel_edge.compile.graph import Graph, Node, needed_for
 
 _LAYOUT = ("Reshape", "Transpose")
 _KEPT = ("float32", "int64")
@@ -28,8 +28,8 @@ def hoist(graph: Graph, changing: Iterable[str]) -> tuple[Graph, Graph]:
     late_nodes = [node for node in graph.nodes if late.intersection(node.outputs)]
     late_nodes = _pull_back(graph, late_nodes)
     late = {o for node in late_nodes for o in node.outputs}
-    wanted = _needed(late_nodes, {t for t in graph.outputs.values() if t in late})
-    late_nodes = [node for node in late_nodes if wanted.intersection(node.outputs)]
+    late_nodes = needed_for([t for t in graph.outputs.values() if t in late], late_nodes)
+    wanted = {i for node in late_nodes for i in node.inputs if i}
     across = {
         tensor: tensor
         for tensor in graph.types
@@ -55,14 +55,6 @@ def _part(graph: Graph, nodes: list[Node]) -> Graph:
         constants=graph.constants,
         types=graph.types,
     )
-
-
-def _needed(nodes: list[Node], outputs: set[str]) -> set[str]:
-    needed = set(outputs)
-    for node in reversed(nodes):
-        if needed.intersection(node.outputs):
-            needed.update(i for i in node.inputs if i)
-    return needed
 
 
 def _pull_back(graph: Graph, late_nodes: list[Node]) -> list[Node]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 
 import onnx
 
-from sel_edge.bundle.rungs import GraphCost, Rung, StepGraph, TrainedLayer
+from sel_edge.bundle.rungs import RUNGS, GraphCost, Rung, StepGraph, TrainedLayer
 from sel_edge.compile.blocks import Cut, cuts, deep_cut, layers_of, tail_cut
 from sel_edge.compile.cost import cost
 from sel_edge.compile.fold import fold
@@ -22,7 +23,6 @@ from sel_edge.compile.rules import MissingRule
 from sel_edge.compile.rungs import CLASSES, StepGraphs, Trained, importance, training_step
 from sel_edge.core.errors import BundleError, ConfigError
 
-RUNGS = ("norm", "head", "tail", "deep", "full")
 BATCH = "n"
 """The free dimension of the forward graph."""
 ROWS = "rows"
@@ -274,16 +274,9 @@ class _Compiler:
         ]
         classes = self.forward.graph.shape(self.forward.head_bias)[0]
         sizes = [[classes if isinstance(d, str) else d for d in kind.shape] for kind in kept]
-        return FLOAT_BYTES * sum(_product(shape) for shape in sizes)
+        return FLOAT_BYTES * sum(math.prod(shape) for shape in sizes)
 
 
 def _as_manifest(layer: Trained) -> TrainedLayer:
     rows = layer.channels if isinstance(layer.channels, int) else None
     return TrainedLayer(layer.weight, layer.bias, rows, layer.follows)
-
-
-def _product(shape: Sequence[int]) -> int:
-    result = 1
-    for size in shape:
-        result *= size
-    return result

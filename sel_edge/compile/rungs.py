@@ -20,7 +20,7 @@ import numpy as np
 
 from sel_edge.compile.differentiate import dependents, differentiate
 from sel_edge.compile.forward import Forward, is_layer
-from sel_edge.compile.graph import Dim, Graph, Node
+from sel_edge.compile.graph import Dim, Graph, Node, needed_for
 from sel_edge.compile.hoist import hoist
 from sel_edge.compile.layout import sink_transposes
 from sel_edge.compile.loss import SAMPLE_WEIGHTS, cross_entropy, declare_targets, mean_seed
@@ -182,12 +182,7 @@ def _split(graph: Graph, start: str) -> StepGraphs:
 
 def nodes_behind(graph: Graph, cut: str) -> list[Node]:
     """The nodes that logits need when the tensor `cut` is given."""
-    needed, nodes = {graph.outputs["logits"]}, []
-    for node in reversed(graph.nodes):
-        if needed.intersection(node.outputs) and cut not in node.outputs:
-            nodes.append(node)
-            needed.update(i for i in node.inputs if i != cut)
-    return nodes[::-1]
+    return needed_for([graph.outputs["logits"]], graph.nodes, given=cut)
 
 
 def _dead_end(graph: Graph, tensor: str) -> Node:

@@ -80,7 +80,7 @@ class Importance:
         rest = (0, self._rung.batch - len(latents))
         feeds: dict[str, Array] = {
             **self._frozen,
-            "image" if self._rung.cut is None else "latent": batch,
+            self._rung.start: batch,
             "labels": np.pad(labels, rest),
             "sample_weights": np.pad(weights, rest),
             "temperature": np.array(temperature, np.float32),

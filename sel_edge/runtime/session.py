@@ -152,8 +152,6 @@ def _options(threads: int | None) -> onnxruntime.SessionOptions:
     options.log_severity_level = _ONLY_ERRORS
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
-    # A second block for a whole run, beside the blocks that the first run has left in the arena.
-    options.enable_mem_pattern = False
     # A pattern is planned after the first run and allocated beside what that run took: twice the
     # memory, for no time that could be measured.
     options.enable_mem_pattern = False

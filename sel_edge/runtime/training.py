@@ -129,11 +129,10 @@ class TrainingStep:
             DataError: another shape or dtype, or numbers that are not finite.
         """
         batch = padded(latents, self.rung.batch, self.rung.latent_shape)
-        start = "image" if self.rung.cut is None else "latent"
-        buffers = {start: Buffer(batch)}
+        buffers = {self.rung.start: Buffer(batch)}
         if self._fill is not None:
             feeds = {name: buffer.array for name, buffer in self._fixed.items()}
-            found = self._fill.run({**feeds, start: batch})
+            found = self._fill.run({**feeds, self.rung.start: batch})
             buffers |= {name: Buffer(value) for name, value in found.items()}
         kept = {name: buffer for name, buffer in buffers.items() if name in self._step.inputs}
         return Prepared(kept, len(latents), self)

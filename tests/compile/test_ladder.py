@@ -10,10 +10,11 @@ import onnx
 import pytest
 from onnx import NodeProto
 
+from sel_edge.bundle.rungs import RUNGS
 from sel_edge.compile.blocks import cuts, deep_cut, layers_of, tail_cut
 from sel_edge.compile.fold import fold
 from sel_edge.compile.forward import Forward
-from sel_edge.compile.ladder import RUNGS, Ladder, LadderOptions, compile_ladder
+from sel_edge.compile.ladder import Ladder, LadderOptions, compile_ladder
 from sel_edge.compile.load import load_graph
 from sel_edge.compile.optimizers import Adam
 from sel_edge.core.errors import BundleError, ConfigError
