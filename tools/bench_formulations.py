@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,8 +37,8 @@ from sel_edge.compile.rungs import StepGraphs, Trained, training_step
 from sel_edge.compile.winograd import Winograd, best_tile
 from sel_edge.core import provenance
 from sel_edge.pretrain.model import ResNet18
+from tools.bench_training import WARM_UP, interleave, summary
 
-WARM_UP = 2
 SHARE = 0.1
 CLASSES = 10
 
@@ -89,7 +87,7 @@ def measure(width: int, batch: int, threads: int, rounds: int) -> dict[str, obje
     torch.manual_seed(0)
     model = ResNet18(CLASSES, width).eval()
     forward = fold(load_graph(torch_model(model, (3, 32, 32)), batch))
-    steps: dict[str, Callable[[], None]] = {}
+    steps: dict[str, Callable[[], object]] = {}
     flops: dict[str, int] = {}
     for name, choice in CHOICES.items():
         for rung in ("tail", "full"):
@@ -104,7 +102,7 @@ def measure(width: int, batch: int, threads: int, rounds: int) -> dict[str, obje
         "rounds": rounds,
         "chosen": f"winograd up to {convolve.WINOGRAD_MAX_PIXELS} pixels",
         "rows": {
-            name: {**summary(values), "executed_flops": flops[name]}
+            name: {**summary(values[WARM_UP:]), "executed_flops": flops[name]}
             for name, values in times.items()
         },
         "machine": provenance.machine(),
@@ -181,24 +179,6 @@ def options(threads: int) -> onnxruntime.SessionOptions:
     found.intra_op_num_threads = threads
     found.log_severity_level = 3
     return found
-
-
-def interleave(timed: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of every round, the functions taking turns."""
-    times: dict[str, list[float]] = {name: [] for name in timed}
-    for number in range(rounds + WARM_UP):
-        for name, function in timed.items():
-            start = time.perf_counter()
-            function()
-            if number >= WARM_UP:
-                times[name].append(1e3 * (time.perf_counter() - start))
-    return times
-
-
-def summary(values: list[float]) -> dict[str, float]:
-    """Median with the quartiles and the count."""
-    low, median, high = statistics.quantiles(values, n=4)
-    return {"median_ms": median, "q1_ms": low, "q3_ms": high, "n": len(values)}
 
 
 if __name__ == "__main__":
