@@ -1,7 +1,8 @@
 """Everything a run needs to go on bit for bit, in one safetensors file.
 
-Tensors: ``model.*``, ``adam.*.exp_avg``, ``adam.*.exp_avg_sq``, ``adam.*.step`` and
-``curriculum.scores``. Position, sums, costs and history are JSON in the header. No pickle.
+Tensors: ``model.*``, the optimizer's state as ``optimizer.PARAMETER.PART`` (``exp_avg``,
+``exp_avg_sq`` and ``step``, or ``momentum_buffer``) and ``curriculum.scores``. Position, sums,
+costs and history are JSON in the header. No pickle.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from sel_edge.core.files import write_atomic
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 MODEL_FILE = "model.safetensors"
-_ADAM_PARTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
@@ -59,25 +59,26 @@ def read_tensors(path: Path) -> Checkpoint:
     return Checkpoint(tensors, state)
 
 
-def pack(model: nn.Module, optimizer: torch.optim.Adam) -> dict[str, Tensor]:
+def pack(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Model and optimizer as flat named tensors."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
-        for part in _ADAM_PARTS:
-            if part in optimizer.state[parameter]:
-                tensors[f"adam.{name}.{part}"] = optimizer.state[parameter][part]
+        for part, value in optimizer.state[parameter].items():
+            tensors[f"optimizer.{name}.{part}"] = value
     return tensors
 
 
-def unpack(tensors: Mapping[str, Tensor], model: nn.Module, optimizer: torch.optim.Adam) -> None:
+def unpack(
+    tensors: Mapping[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
     """Put back what `pack` took."""
     model.load_state_dict(
         {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
     )
     for name, parameter in model.named_parameters():
-        parts = {part: f"adam.{name}.{part}" for part in _ADAM_PARTS}
-        if parts["step"] in tensors:
-            device = parameter.device
+        prefix = f"optimizer.{name}."
+        parts = {key: value for key, value in tensors.items() if key.startswith(prefix)}
+        if parts:
             optimizer.state[parameter] = {
-                part: tensors[key].to(device) for part, key in parts.items()
+                key.removeprefix(prefix): value.to(parameter.device) for key, value in parts.items()
             }

@@ -30,6 +30,7 @@ from sel_edge.pretrain.model import parameter_count
 from sel_edge.pretrain.precision import Arithmetic
 from sel_edge.pretrain.progress import EpochSums, Position, Spent
 from sel_edge.pretrain.recipe import Recipe, Stage
+from sel_edge.pretrain.schedule import learning_rate
 from sel_edge.pretrain.sparsity import initial_threshold, mask_gradients, stage_threshold
 
 # Comparing all weights before and after a step costs about as much as the optimizer.
@@ -84,7 +85,7 @@ class TrainState:
     """
 
     model: nn.Module
-    optimizer: torch.optim.Adam
+    optimizer: torch.optim.Optimizer
     position: Position = field(default_factory=Position)
     spent: Spent = field(default_factory=Spent)
     sums: EpochSums | None = None
@@ -93,9 +94,14 @@ class TrainState:
     gamma_0: float = 0.0
 
 
-def new_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Adam:
-    """Adam over all weights, fused into one pass."""
-    return torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=True)
+def new_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer over all weights, fused into one pass."""
+    weights, rate, decay = model.parameters(), recipe.learning_rate, recipe.weight_decay
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(weights, rate, weight_decay=decay, fused=True)
+    momentum = recipe.momentum
+    nesterov = momentum > 0
+    return torch.optim.SGD(weights, rate, momentum, 0, decay, nesterov=nesterov, fused=True)
 
 
 class Trainer:
@@ -183,14 +189,15 @@ class Trainer:
         setup, position = self.setup, self.state.position
         if self.state.sums is None:
             self.state.sums = EpochSums(len(setup.train.classes))
-        gamma = self._gamma()
+        gamma, epochs = self._gamma(), sum(stage.epochs for stage in setup.recipe.stages)
         steps = steps_per_epoch(len(pool), setup.recipe.batch_size)
         batches = training_batches(
             setup.train, pool, setup.recipe, setup.seed, position.epoch, position.step
         )
         self.state.model.train()
         for images, labels in batches:
-            self._step(images, labels, gamma)
+            done = (position.epoch + (position.step + 0.5) / steps) / epochs
+            self._step(images, labels, gamma, done)
             position.step += 1
             self.observer.step_done(position, steps, self.state.sums)
             if time.perf_counter() - self._clock[0] > MAX_SECONDS_BETWEEN_READINGS:
@@ -214,12 +221,13 @@ class Trainer:
         return logits.float()
 
     def _step(
-        self, images: NDArray[np.uint8], labels: NDArray[np.int64], gamma: float | None
+        self, images: NDArray[np.uint8], labels: NDArray[np.int64], gamma: float | None, done: float
     ) -> None:
         recipe, state, sums = self.setup.recipe, self.state, self.state.sums
         assert sums is not None  # noqa: S101 - _run_epoch made them
         logits = self._forward(state.model, images)
-        loss = cross_entropy(logits, torch.from_numpy(labels).to(logits.device))
+        targets = torch.from_numpy(labels).to(logits.device)
+        loss = cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         loss_value = float(loss.detach())
         if not math.isfinite(loss_value):
@@ -232,8 +240,8 @@ class Trainer:
         sparsity = 0.0
         if gamma is not None:
             sparsity = float(mask_gradients(state.model.parameters(), gamma))
-        learning_rate = recipe.learning_rate * (1.0 + recipe.loss_gain * loss_value)
-        state.optimizer.param_groups[0]["lr"] = learning_rate
+        rate = learning_rate(recipe, done, loss_value)
+        state.optimizer.param_groups[0]["lr"] = rate
         look = sums.steps % CHANGED_EVERY_STEPS == 0
         before = self._flat_weights().clone() if look else None
         state.optimizer.step()
@@ -248,7 +256,7 @@ class Trainer:
         sums.images += len(labels)
         sums.loss += loss_value * len(labels)
         sums.sparsity += sparsity
-        sums.learning_rate += learning_rate
+        sums.learning_rate += rate
         state.spent.images += len(labels)
         state.spent.paper_flops += paper_flops(self._parameters, sparsity, len(labels))
         state.spent.executed_flops += self.setup.flops.training * len(labels)

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from sel_edge.core.errors import ConfigError
 
 Gate = Literal["none", "report", "repeat"]
+Optimizer = Literal["adam", "sgd"]
+Schedule = Literal["constant", "one-cycle"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,14 @@ class Recipe:
     Attributes:
         name: of the recipe, for logs.
         stages: the curriculum; one stage over 0..1 is ordinary training.
-        learning_rate: of Adam, before the loss gain.
-        loss_gain: the learning rate of a step is learning_rate * (1 + loss_gain * loss).
+        learning_rate: the highest of the schedule, before the loss gain.
+        loss_gain: the learning rate of a step is multiplied by (1 + loss_gain * loss).
+        optimizer: Adam, or gradient descent with Nesterov's momentum.
+        momentum: of "sgd".
+        weight_decay: added to the gradient as weight_decay * weight.
+        schedule: the same rate at every step, or linearly up and down again to zero.
+        warm_up: share of the steps of "one-cycle" on which the rate rises.
+        label_smoothing: share of every label that is spread over all classes.
         batch_size: images of a step.
         crop_padding: pixels of zero padding for random crops; 0 switches cropping off.
         flip: mirror half of the images.
@@ -69,6 +77,12 @@ class Recipe:
     stages: tuple[Stage, ...]
     learning_rate: float = 1e-3
     loss_gain: float = 0.0
+    optimizer: Optimizer = "adam"
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: Schedule = "constant"
+    warm_up: float = 0.25
+    label_smoothing: float = 0.0
     batch_size: int = 64
     crop_padding: int = 4
     flip: bool = True
@@ -191,13 +205,15 @@ def _build(kind: type[T], values: Any, where: str) -> T:
 def _fits(value: Any, hint: Any) -> bool:
     if hint in (float, int, bool, str):
         return type(value) is hint
-    if hint is Gate:
-        return value in get_args(Gate)
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
     return True  # nested tables have been built and checked before
 
 
 def _type_name(hint: Any) -> str:
-    return " or ".join(get_args(Gate)) if hint is Gate else getattr(hint, "__name__", str(hint))
+    if get_origin(hint) is Literal:
+        return " or ".join(get_args(hint))
+    return getattr(hint, "__name__", str(hint))
 
 
 def _check(recipe: Recipe) -> None:
@@ -205,6 +221,10 @@ def _check(recipe: Recipe) -> None:
     rules = [
         (0 < recipe.learning_rate < 10, "learning_rate must be between 0 and 10"),
         (0 <= recipe.loss_gain <= 100, "loss_gain must be between 0 and 100"),
+        (0 <= recipe.momentum < 1, "momentum must be at least 0 and below 1"),
+        (0 <= recipe.weight_decay < 1, "weight_decay must be at least 0 and below 1"),
+        (0 < recipe.warm_up < 1, "warm_up must be between 0 and 1"),
+        (0 <= recipe.label_smoothing < 1, "label_smoothing must be at least 0 and below 1"),
         (2 <= recipe.batch_size <= 65536, "batch_size must be between 2 and 65536"),
         (0 <= recipe.crop_padding <= 64, "crop_padding must be between 0 and 64"),
         (recipe.images_per_class_max >= 0, "images_per_class_max must not be negative"),

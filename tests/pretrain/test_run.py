@@ -157,6 +157,16 @@ def test_held_out_anchors_are_not_trained_on(tmp_path):
     assert not any(everything.images[index].tobytes() in images for index in chosen)
 
 
+def test_an_interrupted_run_with_momentum_resumes_to_the_same_bits(tmp_path):
+    options = small_options(small_recipe("dense-strong", 0.2))
+    start_run(tmp_path / "whole", options, open_meter(), Quiet(), never)
+    with pytest.raises(RunInterruptedError):
+        start_run(tmp_path / "cut", options, open_meter(), Quiet(), after(7))
+    resume_run(tmp_path / "cut", open_meter(), Quiet(), never)
+    whole, cut = ((tmp_path / name / MODEL_FILE).read_bytes() for name in ("whole", "cut"))
+    assert whole == cut
+
+
 def test_a_run_cut_before_its_first_checkpoint_can_be_resumed(tmp_path, uninterrupted):
     out = tmp_path / "run"
     options = small_options(small_recipe("sel-paper", 0.2, "gate = 'none'"))
