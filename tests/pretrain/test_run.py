@@ -161,7 +161,7 @@ def test_an_interrupted_run_with_momentum_resumes_to_the_same_bits(tmp_path):
     options = small_options(small_recipe("dense-strong", 0.2))
     start_run(tmp_path / "whole", options, open_meter(), Quiet(), never)
     with pytest.raises(RunInterruptedError):
-        start_run(tmp_path / "cut", options, open_meter(), Quiet(), after(7))
+        start_run(tmp_path / "cut", options, open_meter(), Quiet(), after(4))
     resume_run(tmp_path / "cut", open_meter(), Quiet(), never)
     whole, cut = ((tmp_path / name / MODEL_FILE).read_bytes() for name in ("whole", "cut"))
     assert whole == cut
