@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sel_edge.core.errors import MissingDependencyError
 from sel_edge.core.measurement import Meter, Origin
+from sel_edge.energy.system import lost
 
 
 class NvmlMeter:
@@ -23,23 +23,24 @@ class NvmlMeter:
         pynvml.nvmlInit()
         self._nvml = pynvml
         self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
-        self._start_mj = self._read_mj()
+        self._start_mj = self._last_mj = self._read_mj()
         self.name = f"nvml:{uuid} (GPU only)"
 
     def read_j(self) -> float:
         """Joules since the meter was opened.
 
         Raises:
-            MissingDependencyError: the counter can no longer be read.
+            MissingDependencyError: the counter can no longer be read, or the driver was loaded
+                again, which starts it at 0.
         """
         try:
-            return (self._read_mj() - self._start_mj) / 1e3
+            now_mj = self._read_mj()
         except self._nvml.NVMLError as error:
-            raise MissingDependencyError(
-                f"The energy counter of the GPU can no longer be read: {error}.",
-                "A counter that was readable at the start is expected to stay so.",
-                "Check the driver with nvidia-smi, then resume.",
-            ) from error
+            raise lost(self.name, error) from error
+        if now_mj < self._last_mj:
+            raise lost(self.name, ValueError(f"it fell from {self._last_mj} to {now_mj} mJ"))
+        self._last_mj = now_mj
+        return (now_mj - self._start_mj) / 1e3
 
     def _read_mj(self) -> int:
         return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))

@@ -1,4 +1,4 @@
-"""Meters on trees as the kernel lays them out."""
+"""Which meter is chosen, what it counts, and what is said where none can be used."""
 
 from __future__ import annotations
 
@@ -6,93 +6,67 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sel_edge.core.errors import MissingDependencyError
-from sel_edge.energy.meter import open_meter
-from sel_edge.energy.profile import DeviceProfile
-
-BOARD = DeviceProfile("board", 4, 10**9, 2**30, 1.0, 3.0, 80.0)
-RANGE_UJ = 1_000_000
+from sel_edge.energy.meter import choose_meter, open_meter
+from tests.energy.boards import BOARD
+from tests.energy.trees import PI5_IDLE, Tree
 
 
-def zone(root: Path, folder: str, name: str, energy_uj: int, range_uj: int = RANGE_UJ) -> Path:
-    path = root / folder
-    path.mkdir(parents=True, exist_ok=True)
-    (path / "name").write_text(f"{name}\n")
-    (path / "max_energy_range_uj").write_text(f"{range_uj}\n")
-    (path / "energy_uj").write_text(f"{energy_uj}\n")
-    return path / "energy_uj"
+def test_a_machine_that_says_nothing_is_estimated_and_nothing_was_refused(tree: Tree) -> None:
+    choice = choose_meter(BOARD, tree.system)
+    assert (choice.meter.origin, choice.meter.name) == ("estimated", "profile:board")
+    assert choice.refused == ()
 
 
-def test_a_package_counter_is_measured_from_where_it_was_opened(tmp_path: Path) -> None:
-    counter = zone(tmp_path, "intel-rapl:0", "package-0", 250_000)
-    meter = open_meter(BOARD, tmp_path)
-    assert (meter.origin, meter.name, meter.read_j()) == ("measured", "rapl:package-0", 0.0)
-    counter.write_text("750000\n")
-    assert meter.read_j() == 0.5
+def test_without_a_profile_the_board_is_detected(tree: Tree) -> None:
+    tree.board("Raspberry Pi 4 Model B Rev 1.4")
+    assert open_meter(system=tree.system).name == "profile:pi-4b"
 
 
-@settings(deadline=None)  # touches the disk
-@given(st.lists(st.integers(0, RANGE_UJ - 1), max_size=30), st.integers(0, RANGE_UJ - 1))
-def test_wrapping_counters_lose_nothing(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[int], first: int
+def test_a_sensor_in_the_supply_comes_before_rails_and_rails_before_the_processor(
+    tree: Tree,
 ) -> None:
-    root = tmp_path_factory.mktemp("powercap")
-    counter = zone(root, "intel-rapl:0", "package-0", first)
-    meter = open_meter(BOARD, root)
-    total = 0
-    for step in steps:
-        total += step
-        counter.write_text(str((first + total) % RANGE_UJ))
-        assert meter.read_j() == pytest.approx(total / 1e6)
+    tree.laptop()
+    assert open_meter(BOARD, tree.system).name == "rapl:package-0"
+    tree.board("Raspberry Pi 5 Model B Rev 1.0")
+    tree.firmware_says(PI5_IDLE)
+    assert open_meter(BOARD, tree.system).name == "pmic:rails"
+    tree.sensor("ina219", power1_input=2_000_000)
+    assert open_meter(BOARD, tree.system).name == "hwmon:ina219"
 
 
-def test_packages_are_summed_and_their_parts_are_not_counted_twice(tmp_path: Path) -> None:
-    counters = [
-        zone(tmp_path, "intel-rapl:0", "package-0", 0),
-        zone(tmp_path, "intel-rapl:1", "package-1", 0, 10 * RANGE_UJ),
-        zone(tmp_path, "intel-rapl:0:0", "core", 0),
-        zone(tmp_path, "intel-rapl-mmio:0", "package-0", 0),
-        zone(tmp_path, "intel-rapl:2", "psys", 0),
-    ]
-    (tmp_path / "dtpm").mkdir()
-    meter = open_meter(BOARD, tmp_path)
-    for number, counter in enumerate(counters):
-        counter.write_text(str(10**number))
-    assert meter.name == "rapl:package-0+package-1"
-    assert meter.read_j() == pytest.approx(11e-6)
+def test_the_next_source_is_taken_and_the_refusal_is_told(tree: Tree) -> None:
+    tree.laptop()
+    tree.sensor("ina219", power1_input="soon")
+    choice = choose_meter(BOARD, tree.system)
+    assert (choice.meter.origin, choice.meter.name) == ("measured", "rapl:package-0")
+    assert len(choice.refused) == 1 and "hwmon0" in choice.refused[0]
 
 
-@pytest.mark.parametrize("missing", ["energy_uj", "max_energy_range_uj"])
-def test_half_readable_packages_are_not_measured(tmp_path: Path, missing: str) -> None:
-    zone(tmp_path, "intel-rapl:0", "package-0", 0)
-    zone(tmp_path, "intel-rapl:1", "package-1", 0)
-    (tmp_path / "intel-rapl:1" / missing).unlink()
-    assert open_meter(BOARD, tmp_path).origin == "estimated"
-
-
-def test_counters_that_vanish_are_a_clear_error(tmp_path: Path) -> None:
-    counter = zone(tmp_path, "intel-rapl:0", "package-0", 0)
-    meter = open_meter(BOARD, tmp_path)
-    counter.unlink()
-    with pytest.raises(MissingDependencyError, match="no longer be read"):
-        meter.read_j()
+def test_every_refusal_is_told_before_estimating(tree: Tree) -> None:
+    tree.laptop().write_text("-5")
+    tree.sensor("ina260", power1_input="")
+    tree.board("Raspberry Pi 5 Model B")
+    choice = choose_meter(BOARD, tree.system)
+    assert choice.meter.origin == "estimated"
+    assert [
+        any(word in reason for reason in choice.refused)
+        for word in ("power sensor", "vcgencmd", "energy counters")
+    ] == [True] * 3
 
 
 def test_without_counters_processor_time_is_turned_into_joules(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = iter([10.0, 10.0, 13.0])
     monkeypatch.setattr("time.process_time", lambda: next(seconds))
-    meter = open_meter(BOARD, tmp_path)
-    assert (meter.origin, meter.name) == ("estimated", "profile:board")
+    meter = open_meter(BOARD, tree.system)
     assert [meter.read_j(), meter.read_j()] == [0.0, 3 * (3.0 - 1.0) / 4]
 
 
-def test_an_estimate_grows_with_work_and_not_with_waiting(tmp_path: Path) -> None:
-    meter = open_meter(BOARD, tmp_path)
+def test_an_estimate_grows_with_work_and_not_with_waiting(tree: Tree) -> None:
+    meter = open_meter(BOARD, tree.system)
     before = meter.read_j()
     end = time.process_time() + 0.05
     while time.process_time() < end:
@@ -103,3 +77,17 @@ def test_an_estimate_grows_with_work_and_not_with_waiting(tmp_path: Path) -> Non
 def test_some_meter_opens_on_any_machine() -> None:
     meter = open_meter()
     assert 0 <= meter.read_j() <= meter.read_j()
+
+
+@pytest.mark.parametrize("files", ["class/hwmon/hwmon0/power1_input", "class/powercap"])
+def test_a_source_that_goes_ends_in_an_error_and_not_in_an_estimate(tree: Tree, files: str) -> None:
+    if "hwmon" in files:
+        tree.sensor("ina226", power1_input=1, update_interval=36)
+    else:
+        tree.laptop()
+    meter = open_meter(BOARD, tree.system)
+    assert meter.origin == "measured"
+    Path(tree.root / "sys" / "class").rename(tree.root / "gone")
+    for _ in range(2):
+        with pytest.raises(MissingDependencyError, match="no longer be read"):
+            meter.read_j()

@@ -48,6 +48,16 @@ def test_joules_are_measured_from_where_the_meter_was_opened(monkeypatch):
         meter.read_j()
 
 
+def test_a_driver_that_was_loaded_again_is_an_error_and_no_negative_energy(monkeypatch):
+    counter = [5_000]
+    monkeypatch.setitem(sys.modules, "pynvml", library(counter))
+    meter = open_gpu_meter(GPU)
+    assert meter is not None
+    counter[0] = 10
+    with pytest.raises(MissingDependencyError, match="fell from 5000 to 10"):
+        meter.read_j()
+
+
 def test_without_library_or_counter_there_is_no_meter(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", library([0]))
     assert open_gpu_meter("GPU-other") is None
