@@ -1,0 +1,206 @@
+"""A delta: what one kept update changed, as few bytes that equal deltas have in common.
+
+The bytes are in docs/SPEC.md. A delta names the bundle, the network it was made from and the
+network that comes out, so it can only be applied where it belongs.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sel_edge.bundle.canonical import (
+    Norm,
+    Reader,
+    counted,
+    float_bytes,
+    norm_bytes,
+    shape_bytes,
+    text_bytes,
+)
+from sel_edge.bundle.keys import KEY_BYTES, SIGNATURE_BYTES, PrivateKey, PublicKey
+from sel_edge.core.errors import BundleError
+
+MAGIC = b"SELD"
+VERSION = 1
+MAX_DELTA_BYTES = 2**28
+PURPOSE = "delta 1"
+"""Keeps a signature of a delta from being taken for one of anything else."""
+_START = "<4sHHQQ"
+_WITH_NORM = 1
+_TRAILER_BYTES = KEY_BYTES + SIGNATURE_BYTES
+START_BYTES = struct.calcsize(_START)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of one parameter.
+
+    Attributes:
+        indices: int64 [k], ascending.
+        values: float32 [k, ...]: these rows, in the bundle's coordinates.
+        count: how many rows the parameter has afterwards. The rows of a classifier that are new
+            are all among `indices`; those from `count` on are gone.
+    """
+
+    indices: NDArray[np.int64]
+    values: NDArray[np.float32]
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Delta:
+    """The difference between two networks of one bundle.
+
+    Attributes:
+        base: hash of the bundle.
+        parent, new: hashes of the network before and after.
+        counter: rises with every commit of a device, 0 to 2^64 - 1.
+        frame: frames that the device had seen when it made the delta.
+        learned: all classes beyond the bundle's, as they are afterwards.
+        rows: parameter -> its rows that differ.
+        norm: scales and shifts afterwards, all of them; None if they stay as they are.
+    """
+
+    base: str
+    parent: str
+    new: str
+    counter: int
+    frame: int
+    learned: tuple[str, ...]
+    rows: Mapping[str, Rows]
+    norm: Norm | None
+
+    @cached_property
+    def content(self) -> bytes:
+        """The delta as bytes, not signed.
+
+        Raises:
+            BundleError: a name cannot be stored.
+        """
+        flags = 0 if self.norm is None else _WITH_NORM
+        hashes = "".join((self.base, self.parent, self.new))
+        return b"".join(
+            (
+                struct.pack(_START, MAGIC, VERSION, flags, self.counter, self.frame),
+                bytes.fromhex(hashes),
+                counted(text_bytes(name) for name in self.learned),
+                counted(_rows_bytes(name, rows) for name, rows in sorted(self.rows.items())),
+                b"" if self.norm is None else norm_bytes(self.norm),
+            )
+        )
+
+    @property
+    def file_bytes(self) -> int:
+        """How long its file is: what it costs to store or send."""
+        return len(self.content) + _TRAILER_BYTES
+
+    def signed(self, key: PrivateKey) -> bytes:
+        """The content of a delta file: the delta, the signer's public key and the signature."""
+        return self.content + key.public.raw + key.sign(PURPOSE, self.content)
+
+
+def parse_delta(content: bytes) -> Delta:
+    """Read what `Delta.content` wrote, and nothing else.
+
+    Whether it fits a network is not looked at here; see `sel_edge.runtime.deltas.apply`.
+
+    Raises:
+        BundleError: damaged, of another version, or made to do harm.
+    """
+    try:
+        return _parse(content)
+    except (ValueError, struct.error) as error:
+        raise _damaged(str(error)) from error
+
+
+def open_delta(content: bytes, trusted: Collection[PublicKey]) -> Delta:
+    """Read a delta file that one of some keys has signed.
+
+    Raises:
+        BundleError: the signature is not by one of these keys or not of these bytes, or the delta
+            is damaged.
+    """
+    if not _TRAILER_BYTES < len(content) <= MAX_DELTA_BYTES:
+        raise _damaged(f"it has {len(content)} bytes")
+    body, trailer = content[:-_TRAILER_BYTES], content[-_TRAILER_BYTES:]
+    signer = PublicKey(trailer[:KEY_BYTES])
+    if signer not in trusted:
+        raise BundleError(
+            f"A delta is signed by the unknown key {signer.fingerprint}.",
+            "A delta signed by a key that this device trusts is expected.",
+            "Do not use it, or get it again from a source you trust.",
+        )
+    signer.verify(PURPOSE, body, trailer[KEY_BYTES:])
+    return parse_delta(body)
+
+
+def peek_counter(start: bytes) -> int:
+    """The counter in the first `START_BYTES` of a delta file, unchecked; 0 if there is none."""
+    return int(struct.unpack(_START, start)[3]) if len(start) == START_BYTES else 0
+
+
+def _rows_bytes(name: str, rows: Rows) -> bytes:
+    """A parameter's name, its shape afterwards, and its rows; all of them need no numbers."""
+    number = len(rows.indices)
+    every = number == rows.count
+    return b"".join(
+        (
+            text_bytes(name),
+            shape_bytes((rows.count, *rows.values.shape[1:])),
+            struct.pack("<I", number),
+            b"" if every else np.ascontiguousarray(rows.indices, "<u4").tobytes(),
+            float_bytes(rows.values),
+        )
+    )
+
+
+def _parse(content: bytes) -> Delta:
+    reader = Reader(content)
+    magic, version, flags, counter, frame = reader.unpack(_START)
+    if magic != MAGIC:
+        raise ValueError("it is no delta")
+    if version != VERSION:
+        raise BundleError(
+            f"A delta has version {version}.",
+            f"This version of sel-edge reads version {VERSION}.",
+            "Update sel-edge, or make the delta again with this version.",
+        )
+    if flags not in (0, _WITH_NORM):
+        raise ValueError(f"its flags are {flags}")
+    base, parent, new = reader.hash(), reader.hash(), reader.hash()
+    learned = tuple(reader.text() for _ in range(reader.count()))
+    if len(set(learned)) != len(learned):
+        raise ValueError("it names a class twice")
+    rows: dict[str, Rows] = {}
+    name = ""
+    for _ in range(reader.count()):
+        name = reader.text(after=name)
+        rows[name] = _read_rows(reader)
+    norm = reader.norm() if flags else None
+    reader.finish()
+    return Delta(base, parent, new, counter, frame, learned, rows, norm)
+
+
+def _read_rows(reader: Reader) -> Rows:
+    count, *rest = reader.shape()
+    (number,) = reader.unpack("<I")
+    if number > count:
+        raise ValueError("a parameter has more rows than it says")
+    every = number == count
+    indices = None if every else reader.indices(number, count)
+    values = reader.floats((number, *rest))  # as many bytes are there, so `number` is no lie
+    return Rows(np.arange(number) if indices is None else indices, values, count)
+
+
+def _damaged(detail: str) -> BundleError:
+    return BundleError(
+        f"A delta cannot be used: {detail}.",
+        "The bytes of a delta as sel-edge writes them are expected.",
+        "Get it again from the device that made it.",
+    )

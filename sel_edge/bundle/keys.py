@@ -1,0 +1,196 @@
+"""Ed25519 keys: who made a delta.
+
+A private key is a PKCS #8 PEM file that only its owner can read; its public key lies beside it as
+SubjectPublicKeyInfo PEM. Both are what `openssl pkey` reads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from sel_edge.core.errors import BundleError, ConfigError, StorageError
+from sel_edge.core.files import sha256_bytes, write_atomic
+
+KEY_BYTES, SIGNATURE_BYTES = 32, 64
+MAX_FILE_BYTES = 4096
+_OTHERS = 0o077
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """Who signed.
+
+    Attributes:
+        raw: 32 bytes.
+    """
+
+    raw: bytes
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the key as 64 hex digits."""
+        return sha256_bytes(self.raw)
+
+    def verify(self, purpose: str, content: bytes, signature: bytes) -> None:
+        """Check who signed these bytes for this purpose.
+
+        Raises:
+            BundleError: it was not this key, or not these bytes, or another purpose.
+        """
+        try:
+            key = Ed25519PublicKey.from_public_bytes(self.raw)
+            key.verify(signature, _message(purpose, content))
+        except (InvalidSignature, ValueError) as error:
+            raise BundleError(
+                f"A signature is not that of the key {self.fingerprint}.",
+                "Bytes exactly as the owner of the key signed them are expected.",
+                "Do not use them; get them again from a source you trust.",
+            ) from error
+
+
+class PrivateKey:
+    """Signs.
+
+    Args:
+        key: the key itself.
+    """
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+
+    @cached_property
+    def public(self) -> PublicKey:
+        """Its public key."""
+        return PublicKey(self._key.public_key().public_bytes_raw())
+
+    def sign(self, purpose: str, content: bytes) -> bytes:
+        """64 bytes that hold for these bytes and this purpose only.
+
+        Args:
+            purpose: what is signed, without a zero byte, e.g. "delta 1".
+            content: any bytes.
+        """
+        return self._key.sign(_message(purpose, content))
+
+
+def open_key(path: Path) -> PrivateKey:
+    """The private key in a file; at first use it is made, with the public key beside it.
+
+    Args:
+        path: ends in .pem; the public key's file ends in .pub.pem.
+
+    Raises:
+        ConfigError: others can read the private key.
+        BundleError: a file is no Ed25519 key.
+        StorageError: the files cannot be read or written.
+    """
+    if not path.exists():
+        made = Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        with _for_the_owner_only():
+            write_atomic(path, made)
+    key = load_private_key(path)
+    beside = public_path(path)
+    if not beside.exists():
+        write_atomic(beside, _pem(key.public))
+    return key
+
+
+def public_path(path: Path) -> Path:
+    """Where the public key of a private key's file lies."""
+    return path.with_suffix(".pub.pem")
+
+
+def load_private_key(path: Path) -> PrivateKey:
+    """Read a private key.
+
+    Raises:
+        ConfigError: others can read it.
+        BundleError: it is no Ed25519 key.
+        StorageError: it cannot be read.
+    """
+    content, mode = _read(path)
+    if mode & _OTHERS:
+        raise ConfigError(
+            f"Other users can read the private key {path} (its mode is {mode & 0o777:04o}).",
+            "A private key that only its owner can read is expected.",
+            f"Run `chmod 600 {path}`, and make a new key if somebody may have copied this one.",
+        )
+    try:
+        key = serialization.load_pem_private_key(content, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise _no_key(path, str(error)) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _no_key(path, "it is of another kind")
+    return PrivateKey(key)
+
+
+def load_public_key(path: Path) -> PublicKey:
+    """Read a public key.
+
+    Raises:
+        BundleError: it is no Ed25519 key.
+        StorageError: it cannot be read.
+    """
+    content, _ = _read(path)
+    try:
+        key = serialization.load_pem_public_key(content)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise _no_key(path, str(error)) from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise _no_key(path, "it is of another kind")
+    return PublicKey(key.public_bytes_raw())
+
+
+def _message(purpose: str, content: bytes) -> bytes:
+    return b"sel-edge " + purpose.encode() + b"\0" + content
+
+
+def _pem(key: PublicKey) -> bytes:
+    return Ed25519PublicKey.from_public_bytes(key.raw).public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def _read(path: Path) -> tuple[bytes, int]:
+    """The content and mode of a key file, told of one and the same file."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            return file.read(MAX_FILE_BYTES), mode
+    except OSError as error:
+        raise StorageError(
+            f"The key {path} cannot be read: {error.strerror or error}.",
+            "A file that this user may read is expected.",
+            "Check the path and its owner.",
+        ) from error
+
+
+@contextmanager
+def _for_the_owner_only() -> Iterator[None]:
+    """Files that are made meanwhile have mode 0600 from the beginning."""
+    before = os.umask(_OTHERS)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _no_key(path: Path, detail: str) -> BundleError:
+    return BundleError(
+        f"{path} is no key that can be used: {detail}.",
+        "An Ed25519 key in a PEM file is expected.",
+        "Restore it from a copy; or remove it, and a new key is made that knows no earlier delta.",
+    )

@@ -1,0 +1,235 @@
+"""Deltas as bytes: one way to write each, and nothing else is read."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sel_edge.bundle.canonical import MAX_TEXT_BYTES, network_hash
+from sel_edge.bundle.delta import Delta, Rows, open_delta, parse_delta, peek_counter
+from sel_edge.bundle.keys import PrivateKey, open_key
+from sel_edge.core.errors import BundleError
+
+A, B, C = ("aa" * 32, "bb" * 32, "cc" * 32)
+
+FROZEN = (
+    "18c12f688696e44555c0127bcd1a630f8e31ffd0f0ef6d047794c2d0ab450fab",
+    "c774408cdd9b485b24a39dc4d3f1f8a758c961751f6056fc878d0d05ac952287",
+)
+
+
+def floats(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def sample() -> Delta:
+    return Delta(
+        base=A,
+        parent=B,
+        new=C,
+        counter=7,
+        frame=1234,
+        learned=("größe", "x"),
+        rows={
+            "conv": Rows(np.array([0, 5]), floats(2, 3, 3), 8),
+            "bias": Rows(np.arange(4), floats(4), 4),
+        },
+        norm={"conv": (floats(8), floats(8, seed=1))},
+    )
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> PrivateKey:
+    return open_key(tmp_path_factory.mktemp("keys") / "key.pem")
+
+
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=MAX_TEXT_BYTES // 4)
+
+
+@st.composite
+def deltas(draw: st.DrawFn) -> Delta:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    rows = {}
+    for name in draw(st.sets(names, max_size=4)):
+        shape = draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
+        chosen = np.sort(rng.permutation(shape[0])[: rng.integers(0, shape[0] + 1)])
+        values = rng.normal(size=(len(chosen), *shape[1:])).astype(np.float32)
+        rows[name] = Rows(chosen, values, shape[0])
+    norm = {
+        name: (floats(c := int(rng.integers(1, 5))), floats(c, seed=1))
+        for name in draw(st.sets(names, max_size=3))
+    }
+    return Delta(
+        base=rng.bytes(32).hex(),
+        parent=rng.bytes(32).hex(),
+        new=rng.bytes(32).hex(),
+        counter=draw(st.integers(0, 2**64 - 1)),
+        frame=draw(st.integers(0, 2**64 - 1)),
+        learned=tuple(draw(st.lists(names, max_size=3, unique=True))),
+        rows=rows,
+        norm=draw(st.sampled_from([None, norm])),
+    )
+
+
+def told(delta: Delta) -> tuple:
+    """All of a delta, to be compared."""
+    rows = {n: (r.indices.tolist(), r.values.tobytes(), r.count) for n, r in delta.rows.items()}
+    norm = delta.norm and {n: [v.tobytes() for v in pair] for n, pair in delta.norm.items()}
+    names = (delta.base, delta.parent, delta.new, delta.counter, delta.frame, delta.learned)
+    return (*names, rows, norm)
+
+
+@given(deltas())
+def test_what_is_written_is_read(delta: Delta) -> None:
+    again = parse_delta(delta.content)
+    assert told(again) == told(delta) and again.content == delta.content
+    assert peek_counter(delta.content[:24]) == delta.counter
+
+
+def test_equal_deltas_give_equal_bytes_whatever_the_order_of_their_parts(key: PrivateKey) -> None:
+    delta = sample()
+    turned = replace(delta, rows=dict(reversed(delta.rows.items())))
+    assert turned.content == delta.content and turned.signed(key) == delta.signed(key)
+
+
+def test_normalization_costs_two_floats_per_channel_and_rows_their_numbers() -> None:
+    bare = replace(sample(), learned=(), rows={}, norm=None)
+    channels = 512
+    normed = replace(bare, norm={"w": (floats(channels), floats(channels))})
+    assert len(normed.content) - len(bare.content) == 8 * channels + 2 + 3 + 4
+    some = replace(bare, rows={"w": Rows(np.array([1, 9]), floats(2, 27), 64)})
+    assert len(some.content) - len(bare.content) == 2 * (4 + 4 * 27) + 3 + 9 + 4
+    every = replace(bare, rows={"w": Rows(np.arange(64), floats(64, 27), 64)})
+    assert len(every.content) - len(bare.content) == 4 * 64 * 27 + 3 + 9 + 4
+
+
+def test_unchanged_normalization_and_the_bundles_own_are_two_things() -> None:
+    unchanged, own = (parse_delta(replace(sample(), norm=n).content).norm for n in (None, {}))
+    assert unchanged is None and own == {}
+
+
+@given(st.data(), deltas())
+def test_hostile_bytes_end_in_our_error_or_in_a_delta_with_these_bytes(
+    data: st.DataObject, delta: Delta
+) -> None:
+    content = bytearray(delta.content)
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(content) - 1))
+        piece = data.draw(st.binary(max_size=8))
+        content[start : start + data.draw(st.integers(0, 8))] = piece
+        content = content or bytearray(b"x")
+    with contextlib.suppress(BundleError):
+        assert parse_delta(bytes(content)).content == bytes(content)
+
+
+@given(deltas(), st.integers(0, 2**16))
+def test_a_delta_that_is_cut_off_or_goes_on_is_refused(delta: Delta, place: int) -> None:
+    content = delta.content
+    for bad in (content[: place % len(content)], content + b"\0"):
+        with pytest.raises(BundleError):
+            parse_delta(bad)
+
+
+def entry(name: bytes, count: int, rest: tuple[int, ...], number: int, tail: bytes) -> bytes:
+    shape = struct.pack(f"<B{1 + len(rest)}I", 1 + len(rest), count, *rest)
+    return struct.pack("<H", len(name)) + name + shape + struct.pack("<I", number) + tail
+
+
+HUGE = 2**32 - 1
+ONE = struct.pack("<f", 1.0)
+TWO = struct.pack("<2I", 1, 1) + 2 * ONE
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [entry(b"w", HUGE, (), HUGE, ONE)],
+        [entry(b"w", HUGE, (0,), HUGE, b"")],
+        [entry(b"w", HUGE, (HUGE, HUGE, HUGE), 1, struct.pack("<I", 0) + ONE)],
+        [entry(b"w", HUGE, (HUGE,), HUGE - 1, ONE)],
+        [entry(b"w", 2, (), 3, 3 * ONE)],
+        [entry(b"w", 3, (), 2, TWO)],
+        [entry(b"w", 3, (), 2, struct.pack("<2I", 2, 1) + 2 * ONE)],
+        [entry(b"w", 3, (), 1, struct.pack("<I", 3) + ONE)],
+        [entry(b"w", 1, (), 1, struct.pack("<f", float("nan")))],
+        [entry(b"w", 1, (), 1, struct.pack("<f", float("inf")))],
+        [entry(b"w", 1, (), 1, ONE)] * 2,
+        [entry(b"w", 1, (), 1, ONE), entry(b"v", 1, (), 1, ONE)],
+        [entry(b"", 1, (), 1, ONE)],
+        [entry(b"\xff", 1, (), 1, ONE)],
+        [entry(b"w" * (MAX_TEXT_BYTES + 1), 1, (), 1, ONE)],
+        [entry(b"w", 1, (1,) * 8, 1, ONE)],
+    ],
+)
+def test_impossible_entries_are_refused_before_memory_is_taken(entries: list[bytes]) -> None:
+    bare = replace(sample(), learned=(), rows={}, norm=None).content
+    content = bare[:-2] + struct.pack("<H", len(entries)) + b"".join(entries)
+    tracemalloc.start()
+    with pytest.raises(BundleError, match="cannot be used"):
+        parse_delta(content)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
+
+
+@pytest.mark.parametrize(
+    ("offset", "new", "words"),
+    [
+        (0, b"SELX", "it is no delta"),
+        (4, b"\x02\x00", "has version 2"),
+        (6, b"\x02\x00", "its flags are 2"),
+        (120, b"\xff\xff", "65535 entries"),
+    ],
+)
+def test_another_kind_or_version_is_refused(offset: int, new: bytes, words: str) -> None:
+    content = bytearray(sample().content)
+    content[offset : offset + len(new)] = new
+    with pytest.raises(BundleError, match=words):
+        parse_delta(bytes(content))
+
+
+def test_a_class_that_is_named_twice_is_refused() -> None:
+    with pytest.raises(BundleError, match="names a class twice"):
+        parse_delta(replace(sample(), learned=("x", "x")).content)
+
+
+@pytest.mark.parametrize("name", ["", "x" * (MAX_TEXT_BYTES + 1), "\udc80"])
+def test_a_name_that_cannot_be_stored_is_refused(name: str) -> None:
+    with pytest.raises(BundleError, match="cannot be stored"):
+        _ = replace(sample(), learned=(name,)).content
+
+
+def test_only_trusted_keys_and_untouched_bytes_are_read(key: PrivateKey, tmp_path: Path) -> None:
+    content = sample().signed(key)
+    assert told(open_delta(content, {key.public})) == told(sample())
+    with pytest.raises(BundleError, match="signed by the unknown key"):
+        open_delta(content, {open_key(tmp_path / "other.pem").public})
+    with pytest.raises(BundleError):
+        open_delta(sample().content, {key.public})
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        with pytest.raises(BundleError):
+            open_delta(bytes(changed), {key.public})
+
+
+@pytest.mark.parametrize("content", [b"", b"x", bytes(96), bytes(97)])
+def test_files_that_are_too_short_are_refused(key: PrivateKey, content: bytes) -> None:
+    with pytest.raises(BundleError):
+        open_delta(content, {key.public})
+
+
+def test_the_network_hash_is_frozen() -> None:
+    """Devices in the field name their networks by it."""
+    changed = {"w": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    norm = {"w": (np.ones(2, np.float32), np.zeros(2, np.float32))}
+    assert network_hash(A, (), {}, {}) == FROZEN[0]
+    assert network_hash(A, ("x",), changed, norm) == FROZEN[1]

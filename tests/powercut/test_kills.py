@@ -1,0 +1,66 @@
+"""kill -9 at random instants loses nothing; and a job that does lose something is found out."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tools.powercut import kill_runs
+
+COUNTER = "tests.powercut.test_kills:CarelessCounter"
+
+
+class CarelessCounter:
+    """Counts upwards in a file that it writes in place, in two pieces."""
+
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / "count"
+        self._file.write_text("0")
+
+    def work(self, seed: int, tell: Callable[[str], None]) -> None:
+        for number in itertools.count(seed):
+            with self._file.open("w", buffering=1) as file:
+                for part in (str(number), "\n" * 1000, "end"):
+                    file.write(part)
+                    file.flush()
+            tell(str(number))
+
+    def check(self, told: list[str]) -> list[str]:
+        content = self._file.read_text()
+        return [] if content.endswith("end") or not told else ["The file is torn."]
+
+
+class Quitter:
+    """Ends by itself."""
+
+    def __init__(self, directory: Path) -> None:
+        pass
+
+    def work(self, seed: int, tell: Callable[[str], None]) -> None:
+        tell("start")
+
+    def check(self, told: list[str]) -> list[str]:
+        return []
+
+
+def test_slots_lose_nothing() -> None:
+    assert kill_runs(40, seed=1) == {"kills": 40, "lost": 0}
+
+
+@pytest.mark.proof
+def test_slots_lose_nothing_in_a_thousand_kills() -> None:
+    assert kill_runs(1000, seed=2) == {"kills": 1000, "lost": 0}
+
+
+def test_a_job_that_writes_carelessly_is_found_out() -> None:
+    found = kill_runs(40, seed=1, job=COUNTER)
+    assert found["kills"] == 40 and found["lost"] > 0
+
+
+def test_a_job_that_ends_by_itself_is_no_proof() -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        kill_runs(3, seed=1, job="tests.powercut.test_kills:Quitter")

@@ -1,0 +1,224 @@
+"""The network in use as differences from its bundle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sel_edge.core.errors import BundleError
+from sel_edge.runtime.engine import Engine
+from sel_edge.runtime.head import Head
+from sel_edge.runtime.network import MIN_SCALE, Network, bundle_network
+from tests.runtime.trainable import HEAD, bundle, channels, images, latents, same, training
+from tests.runtime.trainable import labels as answers
+
+CONV, CONV_BIAS = "body.2.conv2.weight", "body.2.conv2.bias"
+CHANNELS = 12
+
+
+def own() -> Network:
+    return bundle_network(bundle())
+
+
+def rows(seed: int = 0, count: int = 3, name: str = CONV) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    shape = bundle().parameters()[name].shape
+    chosen = rng.permutation(shape[0])[:count]
+    return {name: (chosen, rng.normal(size=(count, *shape[1:])).astype(np.float32))}
+
+
+def norm(seed: int = 0, low: float = 0.5) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    layers = bundle().manifest.rungs["norm"].layers
+    parameters = bundle().parameters()
+    return {
+        layer.weight: (
+            rng.uniform(low, 2, len(parameters[layer.bias])).astype(np.float32),
+            rng.normal(size=len(parameters[layer.bias])).astype(np.float32),
+        )
+        for layer in layers
+    }
+
+
+def grown(network: Network, *names: str) -> Head:
+    head, rng = network.head, np.random.default_rng(len(names))
+    more = rng.normal(size=(len(names), head.weight.shape[1])).astype(np.float32)
+    bias = rng.normal(size=len(names)).astype(np.float32)
+    return Head(
+        np.concatenate([head.weight, more]),
+        np.concatenate([head.bias, bias]),
+        (*head.classes, *names),
+    )
+
+
+def test_the_bundles_network_differs_in_nothing() -> None:
+    network = own()
+    assert network.effective() == {} and network.classes == bundle().manifest.classes
+    assert same(network.whole(), bundle().parameters())
+    weight, bias = bundle().head()
+    assert (network.head.weight == weight).all() and (network.head.bias == bias).all()
+
+
+def test_changing_makes_a_new_network_and_leaves_the_old_one() -> None:
+    network = own()
+    before = network.hash
+    changed = network.with_rows(rows()).with_norm(norm()).with_head(grown(network, "x"))
+    assert network.hash == before and network.effective() == {}
+    assert changed.classes == (*network.classes, "x") and changed.hash != before
+    with pytest.raises(ValueError, match="read-only"):
+        changed.changed[CONV][0] = 0
+
+
+def test_the_hash_names_the_bits_and_not_the_way_to_them() -> None:
+    first, second = rows(1), rows(1, name="body.2.conv1.weight")
+    one = own().with_rows(first).with_rows(second).with_norm(norm())
+    other = own().with_norm(norm(3)).with_rows({**second, **first}).with_norm(norm())
+    assert one.hash == other.hash
+    back = one.with_norm({}).with_rows(
+        {name: (np.arange(CHANNELS), bundle().parameters()[name]) for name in (*first, *second)}
+    )
+    assert back.hash == own().hash and back.changed == {}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda n: n.with_rows(rows(0, 1)),
+        lambda n: n.with_rows({CONV_BIAS: (np.array([0]), -n.parameter(CONV_BIAS)[:1])}),
+        lambda n: n.with_norm(norm()),
+        lambda n: n.with_norm({CONV: norm()[CONV]}),
+        lambda n: n.with_head(grown(n, "x")),
+        lambda n: n.with_head(grown(n, "y")),
+        lambda n: n.with_head(grown(n, "x", "y")),
+    ],
+)
+def test_every_difference_is_in_the_hash(changed: Any) -> None:
+    others = {own().hash, own().with_norm(norm(7)).hash, own().with_rows(rows(7)).hash}
+    assert changed(own()).hash not in others
+
+
+def test_only_the_classifier_leaves_the_body_as_it_is() -> None:
+    network = own().with_norm(norm())
+    assert network.with_head(grown(network, "x")).body_hash == network.body_hash
+    assert network.with_rows(rows()).body_hash != network.body_hash
+    assert network.with_norm({}).body_hash != network.body_hash
+
+
+def test_the_engine_computes_what_whole_says() -> None:
+    """Differential: scale and shift after the bundle's own layer, by hand, against the engine."""
+    network = own().with_rows(rows()).with_norm({CONV: norm()[CONV]})
+    scale, shift = network.norm[CONV]
+    weight = network.parameter(CONV) * scale[:, None, None, None]
+    bias = network.parameter(CONV_BIAS) * scale + shift
+    assert same(network.effective(), {CONV: weight, CONV_BIAS: bias})
+    assert same(network.effective(bundle().parameters()), network.effective())
+    engine, other = Engine(bundle(), threads=1), Engine(bundle(), threads=1)
+    engine.load(network.effective())
+    other.load({CONV: weight, CONV_BIAS: bias})
+    assert (engine.features(images(4)) == other.features(images(4))).all()
+
+
+def test_a_grown_network_loads_and_can_be_trained() -> None:
+    network = own().with_norm(norm()).with_rows(rows())
+    network = network.with_head(grown(network, "x"))
+    Engine(bundle(), threads=1).load(network.effective())
+    whole = network.whole()
+    assert whole[HEAD].shape == (6, CHANNELS) and whole.keys() == bundle().parameters().keys()
+    step = training("tail", whole)
+    step.step(step.prepare(latents("tail")), answers(8), learning_rate=0.01)
+
+
+def test_rows_trained_under_a_norm_come_back_as_they_were_trained() -> None:
+    network = own().with_norm(norm(5))
+    step = training("tail", network.whole(), channels("tail"))
+    step.step(step.prepare(latents("tail")), answers(8), learning_rate=0.05)
+    trained = {}
+    for layer in step.rung.layers:
+        for name in (layer.weight, layer.bias):
+            trained[name] = (step.channels[layer.weight], step.rows()[name])
+    learned = network.with_rows(network.rows_to_bundle_coordinates(trained))
+    for name, value in step.applied(network.whole()).items():
+        np.testing.assert_allclose(learned.effective()[name], value, rtol=1e-5, atol=1e-6)
+    assert learned.with_norm({}).changed.keys() == learned.changed.keys()
+
+
+def test_silenced_channels_keep_their_rows() -> None:
+    scale, shift = norm()[CONV]
+    scale[:3] = (0.0, MIN_SCALE / 2, -MIN_SCALE / 2)
+    network = own().with_norm({CONV: (scale, shift)})
+    chosen = np.arange(5)
+    values = np.ones((5, *network.parameter(CONV).shape[1:]), np.float32)
+    given_rows = {CONV: (chosen, values), CONV_BIAS: (chosen, values[:, 0, 0, 0])}
+    found = network.rows_to_bundle_coordinates(given_rows)
+    for name in (CONV, CONV_BIAS):
+        assert found[name][0].tolist() == [3, 4] and np.isfinite(found[name][1]).all()
+
+
+@given(st.integers(0, 2**31), st.sampled_from([CONV, CONV_BIAS, HEAD, "fc.bias"]))
+@settings(max_examples=50)
+def test_coordinates_there_and_back(seed: int, name: str) -> None:
+    network = own().with_norm(norm(seed))
+    ((tensor, (chosen, values)),) = rows(seed, name=name).items()
+    stored = network.rows_to_bundle_coordinates({tensor: (chosen, values)})
+    computed = network.with_rows(stored).whole()[tensor][chosen]
+    np.testing.assert_allclose(computed, values, rtol=1e-4, atol=1e-5)
+
+
+GOOD = np.zeros((1, CHANNELS, 3, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"nothing": (np.array([0]), GOOD)},
+        {CONV: (np.array([CHANNELS]), GOOD)},
+        {CONV: (np.array([-1]), GOOD)},
+        {CONV: (np.array([0, 0]), np.repeat(GOOD, 2, axis=0))},
+        {CONV: (np.array([0]), GOOD[:, 1:])},
+        {CONV: (np.array([0]), GOOD.astype(np.float64))},
+        {CONV: (np.array([0]), GOOD + np.nan)},
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(bad: Any) -> None:
+    with pytest.raises(BundleError, match="does not fit the network"):
+        own().with_rows(bad)
+
+
+ONE = np.ones(CHANNELS, np.float32)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"nothing": (ONE, ONE)},
+        {CONV_BIAS: (ONE, ONE)},
+        {HEAD: (ONE[:5], ONE[:5])},
+        {CONV: (ONE[1:], ONE)},
+        {CONV: (ONE, ONE * np.inf)},
+        {CONV: (ONE.astype(np.float64), ONE)},
+    ],
+)
+def test_a_norm_that_does_not_fit_is_refused(bad: Any) -> None:
+    with pytest.raises(BundleError, match="does not fit the network"):
+        own().with_norm(bad)
+
+
+def test_a_head_of_other_classes_or_features_is_refused() -> None:
+    head = own().head
+    for bad in (
+        Head(head.weight, head.bias, head.classes[::-1]),
+        Head(head.weight[:4], head.bias[:4], head.classes[:4]),
+        Head(head.weight[:, 1:], head.bias, head.classes),
+        Head(head.weight, head.bias[1:], head.classes),
+        Head(head.weight * np.float32(np.inf), head.bias, head.classes),
+        grown(own(), head.classes[0]),
+    ):
+        with (
+            pytest.raises(BundleError, match="does not fit the network"),
+            np.errstate(all="ignore"),
+        ):
+            own().with_head(bad)
