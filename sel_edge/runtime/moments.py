@@ -1,0 +1,238 @@
+"""Covariate shift: whether frames look to the first layer as the frames of the training did.
+
+A frame's moments are mean and mean square of every channel of the first layer's output; its
+coordinates are the means and the logarithms of the standard deviations. What a frame shows moves
+them too: those of one class lie elsewhere than those of another. So each frame is compared with
+what its predicted classes look like, and the difference is its displacement. A window of frames is
+judged by the Mahalanobis distance of its mean displacement, which allows for the spread of frames
+within a class, and for content that the predictions do not explain: predictions err, and classes
+are seen that nobody knows.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sel_edge.bundle.bundle import Bundle
+from sel_edge.runtime.preprocess import Preprocessor
+
+Floats = NDArray[np.float64]
+
+WINDOW_FRAMES = 64
+MIN_FRAMES = 16
+"""Fewer are not judged: they could show anything."""
+LIMIT_SIGMA = 3.0
+"""Windows of a single class, known or not, stayed below 2.5, and what harms a network was above 3.5
+(tools/bench_novelty.py)."""
+OFF_SHARE = 0.8
+"""Of the limit: below it a shift is over."""
+MISTAKEN = 0.1
+"""Share of the variance among classes that remains where classes are predicted."""
+UNKNOWN = 0.7
+"""Share of that variance, on average over all directions, by which a class that nobody knows may
+differ in any."""
+ALIKE = 0.05
+"""Share of the variance within a class by which windows may differ at least: frames of a camera
+that does not move are alike."""
+FLOOR = 1e-3
+"""Of a channel's usual variance, added before the logarithm is taken."""
+_TINY = 1e-12
+
+
+def input_moments(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Moments float32 [n, 2, C] of the network's input itself, float32 [n, C, ...].
+
+    They stand in for those of the first layer where a bundle has none.
+    """
+    values = inputs.reshape(*inputs.shape[:2], -1)
+    return np.stack([values.mean(axis=2), np.square(values).mean(axis=2)], axis=1)
+
+
+@dataclass(frozen=True)
+class MomentModel:
+    """How moments vary while nothing has changed.
+
+    Attributes:
+        floor: float64 [C], added to variances.
+        centres: float64 [K + 1, 2C], mean coordinates of each class, and of all for any other.
+        whiten: float64 [2C, 2C]; displacements become uncorrelated, with variance 1 among frames.
+        content: float64 [2C], variance of a window's mean by what it shows, in these terms.
+        frames: how many frames the normal domain is known from.
+        spread: `scatter` of these frames.
+    """
+
+    floor: Floats
+    centres: Floats
+    whiten: Floats
+    content: Floats
+    frames: int
+    spread: float
+
+    @property
+    def normal(self) -> Floats:
+        """Displacement of the normal domain: zeros, float64 [2C]."""
+        return np.zeros(len(self.whiten))
+
+    def flops(self, frames: int) -> int:
+        """Floating-point operations of placing as many frames and taking one distance."""
+        rows, side = self.centres.shape
+        operations: int = frames * side * (2 * rows + 4) + 2 * side**2
+        return operations
+
+    def displacements(
+        self, moments: NDArray[np.float32], probabilities: NDArray[np.floating]
+    ) -> Floats:
+        """Where frames lie beside the normal domain, float64 [n, 2C].
+
+        Args:
+            moments: float32 [n, 2, C].
+            probabilities: float [n, K'] of the network, the bundle's classes first; K' >= K.
+        """
+        known = len(self.centres) - 1
+        others = probabilities[:, known:].sum(axis=1, keepdims=True)
+        shares = np.concatenate([probabilities[:, :known], others], axis=1)
+        return _coordinates(moments, self.floor) - shares @ self.centres
+
+    def distance(self, one: Floats, frames: int, other: Floats, other_frames: int) -> float:
+        """How far apart two windows lie: root mean square over coordinates, 1 by chance.
+
+        Args:
+            one, other: mean displacements, float64 [2C].
+            frames, other_frames: how many frames each is the mean of, at least 1.
+        """
+        moved = self.whiten @ (one - other)
+        variance = 1 / frames + 1 / other_frames + self.content
+        return float(np.sqrt(np.mean(moved**2 / variance)))
+
+    def scatter(self, displacements: Floats) -> float:
+        """Mean square of how far frames float64 [n, 2C] lie from their mean; large if mixed."""
+        apart = (displacements - displacements.mean(axis=0)) @ self.whiten.T
+        return float(np.mean(np.square(apart)))
+
+    def sigma(self, distance: float) -> float:
+        """By how many standard deviations a distance is more than chance; at least 0.
+
+        The square of a distance times 2C is like chi squared, and sqrt(2 chi^2) - sqrt(2 * 2C - 1)
+        like a standard normal number (R. A. Fisher, Statistical Methods for Research Workers).
+        """
+        freedom = len(self.whiten)
+        return max(0.0, float(np.sqrt(2 * freedom) * distance - np.sqrt(2 * freedom - 1)))
+
+
+def fit_moments(
+    moments: NDArray[np.float32], labels: NDArray[np.integer], classes: int
+) -> MomentModel:
+    """Measure on anchors how moments vary.
+
+    Args:
+        moments: float32 [A, 2, C] of frames of the normal domain.
+        labels: integer [A] in 0..classes-1, every class at least once.
+        classes: at least 2.
+    """
+    variance = np.maximum(moments[:, 1].astype(np.float64) - np.square(moments[:, 0]), 0.0)
+    floor = FLOOR * variance.mean(axis=0) + _TINY
+    values = _coordinates(moments, floor)
+    centres = np.stack([values[labels == number].mean(axis=0) for number in range(classes)])
+    mean = centres.mean(axis=0)
+    within = _shrunk(values - centres[labels], len(values) - classes)
+    lower = np.linalg.inv(np.linalg.cholesky(within))
+    apart = (centres - mean) @ lower.T
+    spread, axes = np.linalg.eigh(apart.T @ apart / (classes - 1))
+    spread = np.maximum(spread, 0.0)
+    content = max(ALIKE, UNKNOWN * float(spread.mean())) + MISTAKEN * spread
+    within_square = float(np.mean(np.square((values - centres[labels]) @ lower.T)))
+    return MomentModel(
+        floor, np.vstack([centres, mean]), axes.T @ lower, content, len(values), within_square
+    )
+
+
+def bundle_moments(bundle: Bundle) -> MomentModel:
+    """How the moments that `Engine.observe` gives vary on a bundle's anchors.
+
+    Raises:
+        BundleError: the anchors do not fit the manifest.
+    """
+    anchors = bundle.anchors()
+    moments = anchors.moments
+    if moments is None:
+        moments = input_moments(Preprocessor(bundle.manifest.preprocessing)(anchors.frames))
+    return fit_moments(moments, anchors.labels, len(bundle.manifest.classes))
+
+
+class ShiftMonitor:
+    """Compares the newest frames with a domain, the bundle's own unless told otherwise.
+
+    Args:
+        model: of the bundle.
+        window: how many frames are compared.
+        limit: sigmas from which on the domain counts as left.
+
+    Attributes:
+        model: as given.
+        sigma: how far the window lies from the domain; 0 until `MIN_FRAMES` have come.
+        shifted: whether the domain is left; with hysteresis.
+    """
+
+    def __init__(
+        self, model: MomentModel, window: int = WINDOW_FRAMES, limit: float = LIMIT_SIGMA
+    ) -> None:
+        self.model, self._limit = model, limit
+        self._window: deque[Floats] = deque(maxlen=window)
+        self._domain, self._domain_frames = model.normal, model.frames
+        self.sigma, self.shifted = 0.0, False
+
+    @property
+    def window(self) -> Sequence[Floats]:
+        """Displacements float64 [2C] of the newest frames, oldest first."""
+        return self._window
+
+    def add(self, moments: NDArray[np.float32], probabilities: NDArray[np.floating]) -> None:
+        """Take in the next frames.
+
+        Args:
+            moments: float32 [n, 2, C].
+            probabilities: float [n, K'] of the network as it is now, K' >= K.
+        """
+        self._window.extend(self.model.displacements(moments, probabilities))
+        frames = len(self._window)
+        if frames < MIN_FRAMES:
+            return
+        mean = np.mean(self._window, axis=0)
+        found = self.model.distance(mean, frames, self._domain, self._domain_frames)
+        self.sigma = self.model.sigma(found)
+        self.shifted = self.sigma >= self._limit * (OFF_SHARE if self.shifted else 1.0)
+
+    def settle(self, domain: Floats, frames: int) -> None:
+        """From now on, compare frames that are still to come with another domain.
+
+        Args:
+            domain: its mean displacement, float64 [2C].
+            frames: how many frames that is known from, at least 1.
+        """
+        self._domain, self._domain_frames = domain, frames
+        self._window.clear()
+        self.sigma, self.shifted = 0.0, False
+
+    def reason(self) -> str:
+        """What a person is told."""
+        return f"moments of stem moved {self.sigma:.1f} sigma"
+
+
+def _coordinates(moments: NDArray[np.float32], floor: Floats) -> Floats:
+    mean, square = moments[:, 0].astype(np.float64), moments[:, 1].astype(np.float64)
+    variance = np.maximum(square - mean**2, 0.0) + floor
+    return np.concatenate([mean, 0.5 * np.log(variance)], axis=1)
+
+
+def _shrunk(residuals: Floats, freedom: int) -> Floats:
+    """Their covariance, drawn towards its diagonal the more, the fewer there are."""
+    covariance: Floats = residuals.T @ residuals / max(freedom, 1)
+    size, diagonal = len(covariance), np.diag(covariance)
+    share = size / (size + max(freedom, 1))
+    least = 1e-6 * float(diagonal.max()) + _TINY
+    return (1 - share) * covariance + share * np.diag(diagonal) + least * np.eye(size)
