@@ -82,9 +82,9 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = np.array(splits.train.classes)
     np.savez(
         path,
-        x_train=splits.train.images,
+        x_train=splits.train.frames,
         y_train=names[splits.train.labels],
-        x_test=splits.test.images,
+        x_test=splits.test.frames,
         y_test=names[splits.test.labels],
     )
     return path

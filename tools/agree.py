@@ -20,14 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.bundle.bundle import Bundle, open_bundle
+from sel_edge.bundle.preprocessing import ImagePreprocessing
+from sel_edge.core.frames import Frames
 from sel_edge.runtime.engine import Engine
 from sel_edge.runtime.renormalize import Renormalizer
 from sel_edge.runtime.training import TrainingStep
 
 Outputs = dict[str, NDArray[Any]]
 
-IMAGES = 8
-"""Images of random pixels, beside the bundle's own anchors."""
+FRAMES = 8
+"""Random frames, beside the bundle's own anchors."""
 STEPS = 3
 """Training steps per rung."""
 WITHIN = 1e-4
@@ -58,13 +60,9 @@ def main() -> None:
 
 
 def forward(bundle: Bundle, rng: np.random.Generator) -> Outputs:
-    """Features and logits of random images and of the anchors."""
-    shape = bundle.manifest.preprocessing
-    size = (IMAGES, shape.height, shape.width, shape.channels)
-    noise = rng.integers(0, 256, size, dtype=np.uint8)
-    features, logits = Engine(bundle, threads=1).infer(
-        np.concatenate([noise, bundle.anchors().images])
-    )
+    """Features and logits of random frames and of the anchors."""
+    frames = np.concatenate([noise(bundle, FRAMES, rng), bundle.anchors().frames])
+    features, logits = Engine(bundle, threads=1).infer(frames)
     return {"features": features, "logits": logits}
 
 
@@ -80,8 +78,8 @@ def steps(bundle: Bundle, rng: np.random.Generator) -> Outputs:
             for layer in rung.layers
         }
         step = TrainingStep(bundle, name, parameters, channels, threads=1)
-        images, labels = anchors.images[: rung.batch], anchors.labels[: rung.batch]
-        batch = step.prepare(engine.latents(images, name))
+        frames, labels = anchors.frames[: rung.batch], anchors.labels[: rung.batch]
+        batch = step.prepare(engine.latents(frames, name))
         for number in range(STEPS):
             loss = step.step(batch, labels, learning_rate=0.01).loss
             outputs[f"{name}/loss_{number}"] = loss
@@ -90,13 +88,21 @@ def steps(bundle: Bundle, rng: np.random.Generator) -> Outputs:
 
 
 def normalization(bundle: Bundle, rng: np.random.Generator) -> Outputs:
-    """Weights and biases re-estimated on random images."""
+    """Weights and biases re-estimated on random frames."""
     if "norm" not in bundle.manifest.rungs:
         return {}
-    parameters, shape = bundle.parameters(), bundle.manifest.preprocessing
-    again = Renormalizer(bundle, parameters, threads=1)
-    size = (again.frames, shape.height, shape.width, shape.channels)
-    return Outputs(again.estimate(rng.integers(0, 256, size, dtype=np.uint8), blend=0.5))
+    again = Renormalizer(bundle, bundle.parameters(), threads=1)
+    return Outputs(again.estimate(noise(bundle, again.frames, rng), blend=0.5))
+
+
+def noise(bundle: Bundle, count: int, rng: np.random.Generator) -> Frames:
+    """Frames of the bundle's kind and shape: random pixels, or signals with its mean and std."""
+    view = bundle.manifest.preprocessing
+    size = (count, *view.frame_shape)
+    if isinstance(view, ImagePreprocessing):
+        return rng.integers(0, 256, size, dtype=np.uint8)
+    mean, std = (np.array(value, np.float32)[:, np.newaxis] for value in (view.mean, view.std))
+    return rng.standard_normal(size, dtype=np.float32) * std + mean
 
 
 RUNS: dict[str, Callable[[Bundle, np.random.Generator], Outputs]] = {

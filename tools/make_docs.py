@@ -57,7 +57,10 @@ def command_line() -> str:
     context = click.Context(cli, info_name="sel-edge")
     for name in cli.list_commands(context):
         _, command, _ = cli.resolve_command(context, [name])
-        if command is not None:
+        if isinstance(command, click.Group):
+            for part, subcommand in command.commands.items():
+                parts += _described(subcommand, f"{name} {part}")
+        elif command is not None:
             parts += _described(command, name)
     parts += ["## Exit codes", "", "| code | meaning |", "|---|---|"]
     parts += [f"| {code} | {meaning} |" for code, meaning in exit_codes()]

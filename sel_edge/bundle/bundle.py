@@ -26,6 +26,7 @@ from sel_edge.bundle.manifest import (
 from sel_edge.bundle.tensors import map_tensors
 from sel_edge.core.errors import BundleError
 from sel_edge.core.files import new_directory, sha256_bytes, sha256_file
+from sel_edge.core.frames import Frames, noun
 
 MIN_ANCHORS_PER_CLASS = 2
 """The fewest that work: one to replay, and one that only the guard sees."""
@@ -38,14 +39,16 @@ class Anchors:
     """A few samples of every class that stay with the network for life.
 
     Attributes:
-        images: uint8 [A, H, W, C].
+        frames: images uint8 [A, H, W, C], or signals float32 [A, channels, length].
         labels: int64 [A], each in 0..K-1.
         features: float32 [A, F], as the bundle's graph computes them.
+        moments: float32 [A, 2, C], likewise; None where it computes none.
     """
 
-    images: NDArray[np.uint8]
+    frames: Frames
     labels: NDArray[np.int64]
     features: NDArray[np.float32]
+    moments: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,13 @@ class Bundle:
         Raises:
             BundleError: they do not fit the manifest.
         """
-        found = self._anchor_tensors("images", "labels", "features")
-        shape = self.manifest.preprocessing
+        view = self.manifest.preprocessing
+        kind = f"{noun(view.frame_shape)}s"
+        found = self._anchor_tensors(kind, "labels", "features")
         count = len(found[0]) if found[0].ndim else 0
-        pixels = (count, shape.height, shape.width, shape.channels)
-        images = _checked(found[0], np.uint8, pixels, "anchor images")
+        frames: Frames = _checked(
+            found[0], view.dtype, (count, *view.frame_shape), f"anchor {kind}"
+        )
         labels = _checked(found[1], np.int64, (count,), "anchor labels")
         features = _checked(
             found[2], np.float32, (count, self.manifest.features), "anchor features"
@@ -77,13 +82,14 @@ class Bundle:
         classes = len(self.manifest.classes)
         in_range = bool(((labels >= 0) & (labels < classes)).all())
         enough = in_range and np.bincount(labels, minlength=classes).min() >= MIN_ANCHORS_PER_CLASS
-        if not enough or not np.isfinite(features).all():
+        finite = np.isfinite(features).all() and np.isfinite(frames).all()
+        if not enough or not finite:
             raise BundleError(
                 "The anchors of the bundle cannot be used.",
-                f"At least {MIN_ANCHORS_PER_CLASS} of every class, with finite features, are due.",
+                f"At least {MIN_ANCHORS_PER_CLASS} of every class, of finite numbers, are due.",
                 "Export the bundle again.",
             )
-        return Anchors(images, labels, features)
+        return Anchors(frames, labels, features, self._anchor_moments(count))
 
     def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The classifier's weight float32 [K, F] and bias float32 [K].
@@ -119,6 +125,14 @@ class Bundle:
         Whoever computes with them checks that they are finite.
         """
         return dict(map_tensors(self.member(WEIGHTS_FILE)))
+
+    def _anchor_moments(self, count: int) -> NDArray[np.float32] | None:
+        moments = self.manifest.moments
+        if moments is None:
+            return None
+        shape = (count, 2, moments.channels)
+        found = self._anchor_tensors("moments")[0]
+        return _finite("moments", _checked(found, np.float32, shape, "anchor moments"))
 
     def _anchor_tensors(self, *names: str) -> list[NDArray[Any]]:
         try:
@@ -173,10 +187,15 @@ def _open(path: Path) -> Bundle:
 
 
 def pack_anchors(
-    images: NDArray[np.uint8], labels: NDArray[np.int64], features: NDArray[np.float32]
+    frames: Frames,
+    labels: NDArray[np.int64],
+    features: NDArray[np.float32],
+    moments: NDArray[np.float32] | None = None,
 ) -> bytes:
     """The content of anchors.safetensors; shapes and dtypes as in `Anchors`."""
-    return save({"images": images, "labels": labels, "features": features})
+    kind = f"{noun(frames.shape[1:])}s"
+    tensors = {kind: frames, "labels": labels, "features": features}
+    return save(tensors if moments is None else {**tensors, "moments": moments})
 
 
 def write_bundle(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sel_edge.bundle.fields import Fields
+from sel_edge.bundle.preprocessing import Preprocessing, parse_preprocessing
 from sel_edge.bundle.rungs import Rung, graph_file, parse_rungs
 from sel_edge.core.embarrassment import TEMPERATURE
 from sel_edge.core.errors import BundleError
@@ -27,12 +29,11 @@ MEMBERS = (GRAPH_FILE, WEIGHTS_FILE, ANCHORS_FILE)
 """The files that every bundle has."""
 
 MAX_MANIFEST_BYTES = 4 * 2**20
-MAX_SIDE = 4096
 MAX_MACS = 2**40
-"""Multiply-accumulates of one image: far above any network for the edge, so that the operations of
+"""Multiply-accumulates of one frame: far above any network for the edge, so that the operations of
 billions of frames still add up within 64 bits."""
-MIN_STD, MAX_PIXEL = 1e-6, 1e6
-"""Limits of the normalization; pixels lie in 0..1."""
+MAX_CHANNELS = 4096
+"""Of the moments: matrices of twice their side are computed with."""
 MAX_NATS = 1e6
 
 
@@ -44,7 +45,7 @@ class ModelInfo:
         name: architecture, e.g. "resnet18".
         width: channels of the first block.
         parameters: how many there are.
-        forward_macs: multiply-accumulates of one image.
+        forward_macs: multiply-accumulates of one frame.
     """
 
     name: str
@@ -54,20 +55,16 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
-class Preprocessing:
-    """From uint8 pixels [H, W, C] to the network's input: (x / 255 - mean) / std, float32 NCHW.
+class Moments:
+    """The output `moments` of infer.onnx, which the weights have no influence on.
 
     Attributes:
-        height, width: pixels.
-        channels: 1 or 3.
-        mean, std: one number per channel.
+        channels: C of its shape [n, 2, C].
+        macs: multiply-accumulates of one frame, which `ModelInfo.forward_macs` leaves out.
     """
 
-    height: int
-    width: int
     channels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    macs: int
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ class Manifest:
     Attributes:
         model: the network.
         classes: K different names, in label order.
-        preprocessing: what the engine does to an image.
+        preprocessing: what the engine does to a frame.
         temperature: T of the embarrassment that the stand-in is calibrated to: always 1.5.
         head_weight, head_bias: tensors of the classifier in the weights, float32 [K, F] and [K].
         features: F, the length of a feature vector.
@@ -95,6 +92,7 @@ class Manifest:
         provenance: where it comes from: data, recipe, commit, versions.
         rungs: name, one of `RUNGS` -> a way of learning that the bundle holds graphs for.
         int8: file of the forward graph in 8-bit integers; None where there is none.
+        moments: what infer.onnx says of a frame's moments; None where it says nothing.
         members: file name -> hash and size; filled in by `write_bundle`.
         schema: version of the format; filled in by `write_bundle`.
     """
@@ -112,6 +110,7 @@ class Manifest:
     provenance: Mapping[str, Any]
     rungs: Mapping[str, Rung] = field(default_factory=dict)
     int8: str | None = None
+    moments: Moments | None = None
     members: Mapping[str, Member] = field(default_factory=dict)
     schema: int = SCHEMA
 
@@ -138,6 +137,8 @@ class Manifest:
         content = asdict(self)
         if self.schema == FORWARD_ONLY:
             del content["rungs"], content["int8"]
+        if self.moments is None:
+            del content["moments"]
         return content
 
 
@@ -167,7 +168,7 @@ def _parse(content: bytes) -> Manifest:
     manifest = Manifest(
         model=_model(fields.object("model")),
         classes=_classes(fields),
-        preprocessing=_preprocessing(fields.object("preprocessing")),
+        preprocessing=parse_preprocessing(fields.object("preprocessing")),
         temperature=_temperature(fields),
         head_weight=fields.text("head_weight"),
         head_bias=fields.text("head_bias"),
@@ -217,12 +218,12 @@ def _unreadable(detail: str) -> BundleError:
 
 def _with_graphs(manifest: Manifest, fields: Fields) -> Manifest:
     """The manifest with what schema 2 has more than schema 1."""
-    shape = manifest.preprocessing
-    pixels = shape.height * shape.width * shape.channels
+    numbers = math.prod(manifest.preprocessing.input_shape)
     return replace(
         manifest,
-        rungs=parse_rungs(fields.object("rungs"), pixels),
+        rungs=parse_rungs(fields.object("rungs"), numbers),
         int8=fields.maybe("int8", lambda name: graph_file(fields, name)),
+        moments=_moments(fields.object("moments")) if "moments" in fields.names() else None,
     )
 
 
@@ -233,6 +234,15 @@ def _model(fields: Fields) -> ModelInfo:
             width=fields.integer("width", at_least=1),
             parameters=fields.integer("parameters", at_least=1),
             forward_macs=fields.integer("forward_macs", at_least=1, at_most=MAX_MACS),
+        )
+    )
+
+
+def _moments(fields: Fields) -> Moments:
+    return fields.finished(
+        Moments(
+            channels=fields.integer("channels", at_least=1, at_most=MAX_CHANNELS),
+            macs=fields.integer("macs", at_least=1, at_most=MAX_MACS),
         )
     )
 
@@ -248,21 +258,6 @@ def _classes(fields: Fields) -> tuple[str, ...]:
     fields.require(len(classes) >= 2, "classes", "at least two names")
     fields.require(len(set(classes)) == len(classes), "classes", "names that all differ")
     return classes
-
-
-def _preprocessing(fields: Fields) -> Preprocessing:
-    preprocessing = Preprocessing(
-        height=fields.integer("height", at_least=1, at_most=MAX_SIDE),
-        width=fields.integer("width", at_least=1, at_most=MAX_SIDE),
-        channels=fields.integer("channels", at_least=1, at_most=3),
-        mean=fields.numbers("mean", -MAX_PIXEL, MAX_PIXEL),
-        std=fields.numbers("std", MIN_STD, MAX_PIXEL),
-    )
-    channels = preprocessing.channels
-    fields.require(channels != 2, "channels", "1 or 3")
-    fields.require(len(preprocessing.mean) == channels, "mean", "one number per channel")
-    fields.require(len(preprocessing.std) == channels, "std", "one number per channel")
-    return fields.finished(preprocessing)
 
 
 def _standin(fields: Fields) -> StandIn:

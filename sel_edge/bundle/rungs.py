@@ -75,7 +75,7 @@ class Rung:
 
     Attributes:
         batch: samples per step.
-        cut: output of infer.onnx at which the step starts; None for the image itself.
+        cut: output of infer.onnx at which the step starts; None for the frame itself.
         latent_shape: of one sample at the cut.
         layers: what it changes, in the order the layers run.
         optimizer: "sgd" or "adam"; empty for "norm", which has none.
@@ -113,18 +113,18 @@ class Rung:
         return self.graphs[STEP if STEP in self.graphs else STATISTICS]
 
 
-def parse_rungs(fields: Fields, image: int) -> dict[str, Rung]:
+def parse_rungs(fields: Fields, frame: int) -> dict[str, Rung]:
     """The rungs of a manifest, as `RUNGS` orders them.
 
     Args:
         fields: the object that holds them under their names.
-        image: how many numbers an image is.
+        frame: how many numbers a frame is.
 
     Raises:
         BundleError: unknown, missing or impossible values.
     """
     present = [name for name in RUNGS if name in fields.names()]
-    return fields.finished({name: _rung(name, fields.object(name), image) for name in present})
+    return fields.finished({name: _rung(name, fields.object(name), frame) for name in present})
 
 
 def graph_file(fields: Fields, name: str) -> str:
@@ -135,7 +135,7 @@ def graph_file(fields: Fields, name: str) -> str:
     return file
 
 
-def _rung(name: str, fields: Fields, image: int) -> Rung:
+def _rung(name: str, fields: Fields, frame: int) -> Rung:
     rung = Rung(
         batch=fields.integer("batch", 1, MAX_BATCH),
         cut=fields.maybe("cut", fields.text),
@@ -149,7 +149,7 @@ def _rung(name: str, fields: Fields, image: int) -> Rung:
         delta_bytes=fields.integer("delta_bytes", 0),
         cache_bytes=fields.integer("cache_bytes", 0),
     )
-    _check_latent(fields, rung, image)
+    _check_latent(fields, rung, frame)
     _check_layers(fields, rung)
     if name == ESTIMATING:
         _check_estimating(fields, rung)
@@ -158,14 +158,14 @@ def _rung(name: str, fields: Fields, image: int) -> Rung:
     return fields.finished(rung)
 
 
-def _check_latent(fields: Fields, rung: Rung, image: int) -> None:
+def _check_latent(fields: Fields, rung: Rung, frame: int) -> None:
     short = 1 <= len(rung.latent_shape) <= MAX_RANK
     fields.require(short, "latent_shape", f"1 to {MAX_RANK} numbers")
     numbers = math.prod(rung.latent_shape)
     fits = rung.batch * numbers <= MAX_NUMBERS
     fields.require(fits, "latent_shape", f"at most {MAX_NUMBERS} numbers in a batch")
-    of_image = rung.cut is not None or numbers == image
-    fields.require(of_image, "latent_shape", "the image's, where nothing is cut off")
+    of_frame = rung.cut is not None or numbers == frame
+    fields.require(of_frame, "latent_shape", "the frame's, where nothing is cut off")
 
 
 def _check_layers(fields: Fields, rung: Rung) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sel_edge.core.errors import DataError
+from sel_edge.core.frames import require_images
 from sel_edge.data.dataset import Splits
 from sel_edge.data.spec import SegmentSpec, parse_data
 
@@ -49,8 +50,9 @@ def plan_stream(data: str, splits: Splits) -> DemoStream:
     appear on the stream. Of the other classes the stream shows test images only.
 
     Raises:
-        DataError: fewer than four classes, or too few images.
+        DataError: fewer than four classes, too few images, or signals.
     """
+    require_images(splits.train.frames, "`sel-edge demo`")
     base, classes = parse_data(data), splits.test.classes
     frames = _count_frames(data, splits)
     known = replace(base, classes=classes[:-NEW_CLASSES])

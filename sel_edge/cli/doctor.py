@@ -18,7 +18,7 @@ from sel_edge import __version__
 from sel_edge.core import provenance
 from sel_edge.core.errors import MissingDependencyError
 from sel_edge.data.cache import cache_directory
-from sel_edge.energy.meter import open_meter
+from sel_edge.energy.meter import choose_meter
 
 EDGE = (
     "click",
@@ -131,8 +131,9 @@ def _gpu() -> Finding:
 
 
 def _meter() -> Finding:
-    meter = open_meter()
-    return Finding("energy", "ok", f"{meter.origin}, from {meter.name}")
+    choice = choose_meter()
+    found = f"{choice.meter.origin}, from {choice.meter.name}"
+    return Finding("energy", "ok", "; ".join([found, *choice.refused]))
 
 
 def _cache() -> Finding:

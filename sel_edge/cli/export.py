@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from sel_edge.bundle.bundle import Bundle
-from sel_edge.bundle.manifest import MAX_PIXEL, MIN_STD
+from sel_edge.bundle.preprocessing import MAX_LEVEL, MIN_STD
 from sel_edge.bundle.rungs import MAX_BATCH, RUNGS
 from sel_edge.cli.export_bundle import Exported, make_bundle
 from sel_edge.cli.export_onnx import from_onnx
@@ -22,12 +22,12 @@ from sel_edge.core.files import require_free
 
 OPTIMIZERS = {"sgd": Sgd, "adam": Adam}
 RUN_NOTE = (
-    "Note: the anchors are images that training saw, so what is calibrated on them is too "
+    "Note: the anchors are samples that training saw, so what is calibrated on them is too "
     "confident. Pretrain with --holdout 20 for a network that is to be deployed."
 )
 ONNX_NOTE = (
-    "Note: the anchors may be images that training saw, so what is calibrated on them may be too "
-    "confident. Say --held-out if training never saw the images of --data."
+    "Note: the anchors may be samples that training saw, so what is calibrated on them may be too "
+    "confident. Say --held-out if training never saw the samples of --data."
 )
 
 
@@ -36,12 +36,12 @@ ONNX_NOTE = (
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle directory.")
 @click.option("--onnx", type=click.Path(path_type=Path), help="A network of your own, not a RUN.")
 @click.option("--classes", type=click.Path(path_type=Path), help="Its class names, one a line.")
-@click.option("--data", help="Images: of the network with --onnx, or where the run's data are now.")
+@click.option("--data", help="Of the network with --onnx, or where the run's data are now.")
 @click.option(
     "--mean", default="0", show_default=True, help="Its preprocessing, as 0.49,0.48,0.45."
 )
 @click.option("--std", default="1", show_default=True, help="Its preprocessing, likewise.")
-@click.option("--held-out", is_flag=True, help="Its training never saw the images of --data.")
+@click.option("--held-out", is_flag=True, help="Its training never saw the samples of --data.")
 @click.option("--rungs", default=",".join(RUNGS), show_default=True, help="Ways of learning.")
 @click.option(
     "--batch",
@@ -99,7 +99,7 @@ def command(
     if run is not None and onnx is None and classes is None and not held_out:
         source, note = from_run(run, data), RUN_NOTE
     elif onnx is not None and run is None and classes is not None and data is not None:
-        numbers = _numbers(mean, -MAX_PIXEL), _numbers(std, MIN_STD)
+        numbers = _numbers(mean, -MAX_LEVEL), _numbers(std, MIN_STD)
         source, note = from_onnx(onnx, classes, data, *numbers, held_out), ONNX_NOTE
     else:
         raise ConfigError(
@@ -156,15 +156,15 @@ def _options(
 
 
 def _numbers(text: str, at_least: float) -> tuple[float, ...]:
-    """Numbers up to MAX_PIXEL."""
+    """Numbers up to MAX_LEVEL."""
     try:
         numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
         numbers = (float("nan"),)
-    if not all(at_least <= number <= MAX_PIXEL for number in numbers):
+    if not all(at_least <= number <= MAX_LEVEL for number in numbers):
         raise ConfigError(
-            f"{text!r} is no list of numbers that pixels can be normalized by.",
-            f"Numbers from {at_least:g} to {MAX_PIXEL:g} are expected, separated by commas, such "
+            f"{text!r} is no list of numbers that frames can be normalized by.",
+            f"Numbers from {at_least:g} to {MAX_LEVEL:g} are expected, separated by commas, such "
             "as 0.49,0.48,0.45.",
             "Correct --mean or --std.",
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,15 +28,17 @@ from sel_edge.core import provenance
 from sel_edge.core.embarrassment import TEMPERATURE
 from sel_edge.core.errors import BundleError
 from sel_edge.core.files import require_free, storage_errors
+from sel_edge.core.frames import Frames, noun
 from sel_edge.core.rng import generator
 from sel_edge.core.standin import StandIn, fit_standin
 from sel_edge.data.corruptions import corrupt
+from sel_edge.data.disturbances import DISTURBANCES
 from sel_edge.runtime.preprocess import Preprocessor
 from sel_edge.runtime.session import Session
 
 PARITY_TOLERANCE = 1e-4
 """Of the network's largest answer, or of 1 if that is more."""
-# Half of the kinds: the others stay unforeseen, and rehearsals can show them.
+# Of images, half of the kinds: the others stay unforeseen, and rehearsals can show them.
 CALIBRATION = (("gaussian_noise", 2), ("blur", 2), ("fog", 3), ("jpeg", 4))
 
 Floats = NDArray[np.float32]
@@ -78,21 +81,22 @@ def make_bundle(source: Source, out: Path, options: LadderOptions, with_int8: bo
     calibration = preprocess(source.calibration) if with_int8 else None
     compiled = package(source.model, options, calibration)
     _require_fit(source, compiled)
-    images = source.anchors.images
+    frames = source.anchors.frames
     with TemporaryDirectory(prefix="sel-edge-") as folder, storage_errors(Path(folder)):
         forward = _Forward(Path(folder), compiled, preprocess)
-        features, logits = forward(images)
-        standin = _calibrate(source, forward, logits)
-        agreement = forward.int8_agreement(images, logits)
-    manifest = _manifest(source, compiled, standin, agreement)
-    anchors = pack_anchors(images, source.anchors.labels, features)
-    expected, differences = source.predict(images), list[float]()
+        features, logits = forward(frames)
+        standin, disturbed = _calibrate(source, forward, logits)
+        agreement = forward.int8_agreement(frames, logits)
+        moments = forward.moments(frames) if compiled.moments else None
+    manifest = _manifest(source, compiled, standin, disturbed, agreement)
+    anchors = pack_anchors(frames, source.anchors.labels, features, moments)
+    expected, differences = source.predict(frames), list[float]()
     bundle = write_bundle(
         out,
         manifest,
         {**compiled.members, ANCHORS_FILE: anchors},
         lambda bundle: differences.append(
-            check(bundle, images, expected, source.last_function, PARITY_TOLERANCE)
+            check(bundle, frames, expected, source.last_function, PARITY_TOLERANCE)
         ),
     )
     return Exported(bundle, differences[0], agreement, compiled.absent)
@@ -110,42 +114,62 @@ class _Forward:
         with_int8 = INT8_FILE in compiled.members
         self._int8 = Session(folder / INT8_FILE, None) if with_int8 else None
 
-    def __call__(self, images: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+    def __call__(self, frames: Frames) -> tuple[Floats, Floats]:
         """Features and logits."""
-        found = self._session.run({"image": self._preprocess(images)}, ["features", "logits"])
+        found = self._session.run({"image": self._preprocess(frames)}, ["features", "logits"])
         return found["features"], found["logits"]
 
-    def int8_agreement(self, images: NDArray[np.uint8], logits: Floats) -> float | None:
+    def moments(self, frames: Frames) -> Floats:
+        """Moments of the first layer, where the graph gives them."""
+        return self._session.run({"image": self._preprocess(frames)}, ["moments"])["moments"]
+
+    def int8_agreement(self, frames: Frames, logits: Floats) -> float | None:
         if self._int8 is None:
             return None
-        found = self._int8.run({"image": self._preprocess(images)}, ["logits"])["logits"]
+        found = self._int8.run({"image": self._preprocess(frames)}, ["logits"])["logits"]
         return float((found.argmax(axis=1) == logits.argmax(axis=1)).mean())
 
 
 def _require_fit(source: Source, compiled: Package) -> None:
-    view = source.preprocessing
-    shape = (view.channels, view.height, view.width)
-    if compiled.image_shape != shape or compiled.classes != len(source.classes):
+    shape = source.preprocessing.input_shape
+    if compiled.input_shape != shape or compiled.classes != len(source.classes):
         raise BundleError(
-            f"The network takes samples of shape {compiled.image_shape} and tells "
+            f"The network takes samples of shape {compiled.input_shape} and tells "
             f"{compiled.classes} classes apart.",
-            f"The data are images of shape {shape} of {len(source.classes)} classes.",
+            f"The data have the shape {shape} and {len(source.classes)} classes.",
             "Name data and class names that the network was trained for; ?size= and ?mode= convert "
             "folders of images.",
         )
 
 
-def _calibrate(source: Source, forward: _Forward, clean: Floats) -> StandIn:
-    """Fit the stand-in on the anchors, clean and corrupted in some ways, to see low confidence."""
-    rng = generator(source.seed, "standin")
-    logits = [clean]
-    for kind, severity in CALIBRATION:
-        logits.append(forward(corrupt(source.anchors.images, kind, severity, rng))[1])
-    return fit_standin(np.concatenate(logits), np.tile(source.anchors.labels, len(logits)))
+def _calibrate(source: Source, forward: _Forward, clean: Floats) -> tuple[StandIn, list[str]]:
+    """Fit the stand-in on the anchors, clean and disturbed in some ways, to see low confidence.
+
+    Returns:
+        The stand-in, and what was done to the anchors.
+    """
+    logits = {"clean": clean}
+    for name, frames in _disturbed(source.anchors.frames, generator(source.seed, "standin")):
+        logits[name] = forward(frames)[1]
+    labels = np.tile(source.anchors.labels, len(logits))
+    return fit_standin(np.concatenate(list(logits.values())), labels), list(logits)
+
+
+def _disturbed(frames: Frames, rng: np.random.Generator) -> Iterator[tuple[str, Frames]]:
+    if noun(frames.shape[1:]) == "signal":
+        signals = cast(Floats, frames)
+        yield from ((name, disturb(signals, rng)) for name, disturb in DISTURBANCES.items())
+    else:
+        for kind, severity in CALIBRATION:
+            yield f"{kind}:{severity}", corrupt(frames, kind, severity, rng)
 
 
 def _manifest(
-    source: Source, compiled: Package, standin: StandIn, int8_agreement: float | None
+    source: Source,
+    compiled: Package,
+    standin: StandIn,
+    disturbed: list[str],
+    int8_agreement: float | None,
 ) -> Manifest:
     int8 = {} if int8_agreement is None else {"int8_agreement_on_anchors": int8_agreement}
     return Manifest(
@@ -167,10 +191,11 @@ def _manifest(
         provenance={
             **source.provenance,
             **int8,
-            "standin_calibrated_on": ["clean", *(f"{kind}:{n}" for kind, n in CALIBRATION)],
+            "standin_calibrated_on": disturbed,
             "exported_with": provenance.versions(),
             "commit": provenance.commit(),
         },
         rungs=compiled.rungs,
         int8=INT8_FILE if INT8_FILE in compiled.members else None,
+        moments=compiled.moments,
     )

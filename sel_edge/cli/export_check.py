@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sel_edge.bundle.bundle import Bundle
 from sel_edge.bundle.rungs import STEP
 from sel_edge.core.errors import BundleError
+from sel_edge.core.frames import Frames
 from sel_edge.runtime.engine import Engine
 from sel_edge.runtime.importance import Importance
 from sel_edge.runtime.renormalize import Renormalizer
@@ -19,7 +20,7 @@ Floats = NDArray[np.float32]
 
 def check(
     bundle: Bundle,
-    images: NDArray[np.uint8],
+    frames: Frames,
     expected: Floats,
     last_function: str,
     tolerance: float,
@@ -28,7 +29,7 @@ def check(
 
     Args:
         bundle: not used yet.
-        images: the anchors, uint8 [n, H, W, C].
+        frames: of the anchors.
         expected: the network's own answers, float32 [n, K].
         last_function: what it makes of its logits to answer with, as a `Source` says it.
         tolerance: largest difference allowed, as a share of the largest number that is expected,
@@ -41,15 +42,15 @@ def check(
         BundleError: onnxruntime cannot run a graph, or it computes something else.
     """
     engine, parameters = Engine(bundle), bundle.parameters()
-    logits = engine.infer(images)[1]
+    logits = engine.infer(frames)[1]
     answers = _answers(logits, last_function)
     difference = _require_close(answers, expected, tolerance, "exported graph")
     for name, rung in bundle.manifest.rungs.items():
         if STEP in rung.graphs:
-            _check_step(bundle, name, engine.latents(images[: rung.batch], name), logits, tolerance)
+            _check_step(bundle, name, engine.latents(frames[: rung.batch], name), logits, tolerance)
         else:
-            frames = images.take(range(rung.batch), axis=0, mode="wrap")
-            unchanged = Renormalizer(bundle, parameters).estimate(frames, blend=0.0)
+            enough = frames.take(range(rung.batch), axis=0, mode="wrap")
+            unchanged = Renormalizer(bundle, parameters).estimate(enough, blend=0.0)
             for weight, value in unchanged.items():
                 _require_close(value, parameters[weight], tolerance, f"rung {name}")
     return difference
@@ -77,7 +78,7 @@ def _require_close(found: Floats, expected: Floats, tolerance: float, what: str)
         raise BundleError(
             f"The {what} differs from the network by {difference:.2e} on the anchors.",
             f"At most {allowed:.0e} is allowed; no bundle was left behind.",
-            "If no image's answer depends on the other images of its batch, run `sel-edge doctor` "
+            "If no frame's answer depends on the other frames of its batch, run `sel-edge doctor` "
             "and report the versions it prints.",
         )
     return difference

@@ -1,4 +1,4 @@
-"""A network that the user brings: an ONNX file, its class names, and images of these classes."""
+"""A network that the user brings: an ONNX file, its class names, and samples of these classes."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sel_edge.bundle.manifest import Preprocessing
+from sel_edge.bundle.preprocessing import (
+    ImagePreprocessing,
+    Preprocessing,
+    SignalPreprocessing,
+)
 from sel_edge.cli.export_source import (
     ANCHORS_PER_CLASS,
     Logits,
     Source,
-    calibration_images,
+    calibration_frames,
     enough,
 )
 from sel_edge.compile.read import read_model
 from sel_edge.compile.signature import signature
 from sel_edge.core.errors import BundleError, ConfigError, DataError
 from sel_edge.core.files import sha256_file
+from sel_edge.core.frames import Frames, noun
 from sel_edge.data.anchors import choose_anchors
 from sel_edge.data.dataset import Dataset, class_numbers, keep_classes
 from sel_edge.data.sources import load_splits
@@ -42,9 +46,9 @@ def from_onnx(
     Args:
         path: an ONNX file.
         names: a text file with the class names, one a line, in the order of the logits.
-        data: data SPEC with images of these classes.
+        data: data SPEC with images or signals of these classes.
         mean, std: of the network's preprocessing, one number for all channels or one per channel.
-        held_out: whether training never saw the images of `data`.
+        held_out: whether training never saw the samples of `data`.
 
     Raises:
         SelEdgeError: a file, the data or a number is at fault.
@@ -52,15 +56,13 @@ def from_onnx(
     classes = read_names(names)
     model = read_model(path)
     found = signature(model)
-    _require_images(path, found.sample_shape)
     _require_as_many(path, found.classes, names, classes)
     splits = load_splits(data)
     train = _of_classes(splits.train, classes, names, data)
-    height, width, channels = train.images.shape[1:]
-    _require_fit(path, found.sample_shape, data, (channels, height, width))
-    preprocessing = Preprocessing(
-        height, width, channels, _per_channel(mean, channels), _per_channel(std, channels)
-    )
+    shape = train.frames.shape[1:]
+    channels_first = shape if noun(shape) == "signal" else (shape[2], *shape[:2])
+    _require_fit(path, found.sample_shape, data, channels_first)
+    preprocessing = _preprocessing(shape, mean, std)
     anchors = train.subset(choose_anchors(train.labels, ANCHORS_PER_CLASS, 0))
     return Source(
         model=model,
@@ -70,7 +72,7 @@ def from_onnx(
         preprocessing=preprocessing,
         anchors=enough(anchors, data),
         held_out=held_out,
-        calibration=calibration_images(train, 0),
+        calibration=calibration_frames(train, 0),
         predict=_predictor(path, preprocessing),
         seed=0,
         accuracy={},
@@ -115,27 +117,17 @@ def _require_names(names: tuple[str, ...]) -> None:
 
 
 def _of_classes(train: Dataset, classes: tuple[str, ...], names: Path, data: str) -> Dataset:
-    """The images of these classes, labelled in their order."""
+    """The frames of these classes, labelled in their order."""
     missing = [name for name in classes if name not in train.classes]
     if missing:
         raise DataError(
             f"{data} has no class named {', '.join(map(repr, missing[:5]))}, which {names} lists.",
             f"Its classes are {', '.join(map(repr, train.classes))}.",
-            "Name data with images of every class of the network, under the same names.",
+            "Name data with samples of every class of the network, under the same names.",
         )
     kept = keep_classes(train, class_numbers(train.classes, classes, data))
     number = np.array([classes.index(name) for name in kept.classes], dtype=np.int64)
-    return Dataset(kept.images, number[kept.labels], classes)
-
-
-def _require_images(path: Path, shape: tuple[int, ...]) -> None:
-    if len(shape) != 3:
-        raise BundleError(
-            f"{path} classifies signals: it takes {shape[0]} channels of length {shape[1]}.",
-            "Bundles hold classifiers of images, with channels, height and width.",
-            "Export an image classifier; the compiler knows signals, but no bundle can carry "
-            "their anchors yet.",
-        )
+    return Dataset(kept.frames, number[kept.labels], classes)
 
 
 def _require_as_many(path: Path, logits: int, names: Path, classes: tuple[str, ...]) -> None:
@@ -147,24 +139,26 @@ def _require_as_many(path: Path, logits: int, names: Path, classes: tuple[str, .
         )
 
 
-def _require_fit(
-    path: Path, shape: tuple[int, ...], data: str, found: tuple[int, int, int]
-) -> None:
+def _require_fit(path: Path, shape: tuple[int, ...], data: str, found: tuple[int, ...]) -> None:
     if shape != found:
         raise DataError(
-            f"The images of {data} have {_described(found)}.",
-            f"{path} takes images of {_described(shape)}.",
+            f"{data} holds {_described(found)}.",
+            f"{path} takes {_described(shape)}.",
             "Name data like those the network was trained for (?size= and ?mode= convert folders "
-            "of images), or export the network with the channels first if it has them last.",
+            "of images, ?channels= divides rows of signals), or export the network with the "
+            "channels first if it has them last.",
         )
 
 
 def _described(shape: tuple[int, ...]) -> str:
-    channels, height, width = shape
-    return f"{channels} channel{'s' if channels > 1 else ''}, height {height} and width {width}"
+    channels, *sizes = shape
+    depth = f"{channels} channel{'s' if channels > 1 else ''}"
+    if len(sizes) == 1:
+        return f"signals of {depth} and length {sizes[0]}"
+    return f"images of {depth}, height {sizes[0]} and width {sizes[1]}"
 
 
-def _predictor(path: Path, settings: Preprocessing) -> Callable[[NDArray[np.uint8]], Logits]:
+def _predictor(path: Path, settings: Preprocessing) -> Callable[[Frames], Logits]:
     """The user's file as it is; where its batch is fixed, in batches of that size."""
     try:
         session = Session(path, None)
@@ -176,12 +170,12 @@ def _predictor(path: Path, settings: Preprocessing) -> Callable[[NDArray[np.uint
     fixed = session.inputs[start][0]
     size = fixed if isinstance(fixed, int) else 1
 
-    def predict(images: NDArray[np.uint8]) -> Logits:
+    def predict(frames: Frames) -> Logits:
         rows = []
-        for first in range(0, len(images), size):
-            batch = images.take(range(first, first + size), axis=0, mode="clip")
+        for first in range(0, len(frames), size):
+            batch = frames.take(range(first, first + size), axis=0, mode="clip")
             rows.append(session.run({start: preprocess(batch)}, [end])[end])
-        return np.concatenate(rows)[: len(images)]
+        return np.concatenate(rows)[: len(frames)]
 
     return predict
 
@@ -191,6 +185,21 @@ def _unusable(found: str) -> BundleError:
         found,
         "A network that onnxruntime can run is expected.",
         "Export the network again, with another opset or another exporter.",
+    )
+
+
+def _preprocessing(
+    shape: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...]
+) -> Preprocessing:
+    """Of frames of a shape as data hold them."""
+    if noun(shape) == "signal":
+        channels, length = shape
+        return SignalPreprocessing(
+            channels, length, _per_channel(mean, channels), _per_channel(std, channels)
+        )
+    height, width, channels = shape
+    return ImagePreprocessing(
+        height, width, channels, _per_channel(mean, channels), _per_channel(std, channels)
     )
 
 

@@ -11,15 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.bundle.bundle import MIN_ANCHORS_PER_CLASS
-from sel_edge.bundle.manifest import Preprocessing
+from sel_edge.bundle.preprocessing import ImagePreprocessing, Preprocessing
 from sel_edge.compile.graph import Model
 from sel_edge.core.errors import DataError
+from sel_edge.core.frames import Frames, described, require_images
 from sel_edge.core.rng import generator
 from sel_edge.data.dataset import Dataset
 from sel_edge.data.sources import load_splits
 
 ANCHORS_PER_CLASS = 20
-CALIBRATION_IMAGES = 256
+CALIBRATION_FRAMES = 256
 """For int8: a few hundred do (docs/records/int8.json)."""
 
 Logits: TypeAlias = NDArray[np.float32]
@@ -34,11 +35,11 @@ class Source:
         name: of its architecture.
         width: channels of its first block; None to read it off the first layer.
         classes: in the order of the logits.
-        preprocessing: from pixels to the network's input.
+        preprocessing: from a frame to the network's input.
         anchors: labelled samples that stay with the network.
         held_out: whether training never saw the anchors.
-        calibration: uint8 [n, H, W, C], images like those of the training.
-        predict: answers float32 [n, K] to images uint8 [n, H, W, C], by the network itself.
+        calibration: frames like those of the training.
+        predict: answers float32 [n, K] to n frames, by the network itself.
         seed: of what is drawn.
         accuracy: name of a test set -> share of correct answers.
         provenance: where the network comes from.
@@ -53,8 +54,8 @@ class Source:
     preprocessing: Preprocessing
     anchors: Dataset
     held_out: bool
-    calibration: NDArray[np.uint8]
-    predict: Callable[[NDArray[np.uint8]], Logits]
+    calibration: Frames
+    predict: Callable[[Frames], Logits]
     seed: int
     accuracy: Mapping[str, float]
     provenance: Mapping[str, Any]
@@ -87,11 +88,11 @@ def from_run(run_path: Path, data: str | None) -> Source:
         name=info["model"]["name"],
         width=info["model"]["width"],
         classes=trained.run.classes,
-        preprocessing=Preprocessing(height, width, channels, mean, std),
+        preprocessing=ImagePreprocessing(height, width, channels, mean, std),
         anchors=enough(chosen, spec),
         held_out=info["data"]["holdout"] > 0 and splits.sha256 == info["data"]["sha256"],
-        calibration=calibration_images(splits.train, info["seed"]),
-        predict=lambda images: trained.predict(images)[1],
+        calibration=calibration_frames(splits.train, info["seed"]),
+        predict=lambda frames: trained.predict(require_images(frames, "The run"))[1],
         seed=info["seed"],
         accuracy={
             "test": info["totals"]["test_full_acc"],
@@ -108,11 +109,11 @@ def from_run(run_path: Path, data: str | None) -> Source:
 def _require_same(
     found: Dataset, spec: str, classes: tuple[str, ...], shape: tuple[int, ...]
 ) -> None:
-    if (found.classes, found.images.shape[1:]) != (classes, shape):
+    if (found.classes, found.frames.shape[1:]) != (classes, shape):
         raise DataError(
-            f"{spec} holds classes {', '.join(found.classes)} as images of shape "
-            f"{found.images.shape[1:]}.",
-            f"The run was trained on {', '.join(classes)}, shape {shape}.",
+            f"{spec} holds classes {', '.join(found.classes)} as "
+            f"{described(found.frames.shape[1:])}.",
+            f"The run was trained on {', '.join(classes)} as {described(shape)}.",
             "Name the run's own data with --data.",
         )
 
@@ -128,14 +129,14 @@ def enough(anchors: Dataset, spec: str) -> Dataset:
         raise DataError(
             f"The class {anchors.classes[int(counts.argmin())]!r} of {spec} gives {counts.min()} "
             "anchors.",
-            f"A bundle needs at least {MIN_ANCHORS_PER_CLASS} of every class, beside one image "
+            f"A bundle needs at least {MIN_ANCHORS_PER_CLASS} of every class, beside one sample "
             "more.",
-            "Use data with more training images of every class.",
+            "Use data with more training samples of every class.",
         )
     return anchors
 
 
-def calibration_images(train: Dataset, seed: int) -> NDArray[np.uint8]:
-    """Images uint8 [n, H, W, C], drawn from all of them, to quantize with."""
+def calibration_frames(train: Dataset, seed: int) -> Frames:
+    """Some frames, drawn from all of them, to quantize with."""
     order = generator(seed, "int8").permutation(len(train))
-    return train.images[order[:CALIBRATION_IMAGES]]
+    return train.frames[order[:CALIBRATION_FRAMES]]

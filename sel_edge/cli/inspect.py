@@ -9,6 +9,8 @@ import click
 
 from sel_edge.bundle.bundle import open_bundle
 from sel_edge.bundle.manifest import Manifest
+from sel_edge.bundle.preprocessing import Preprocessing, SignalPreprocessing
+from sel_edge.core.frames import noun
 from sel_edge.report.wording import names, printable
 
 HEADING = (
@@ -43,10 +45,10 @@ def describe(manifest: Manifest) -> list[tuple[str, str]]:
         ("bundle", manifest.bundle_hash),
         ("schema", str(manifest.schema)),
         ("model", f"{printable(model.name)}, width {model.width}, {model.parameters:,} parameters"),
-        ("forward", f"{2 * model.forward_macs:,} FLOP per image"),
+        ("forward", f"{2 * model.forward_macs:,} FLOP per {noun(view.frame_shape)}"),
         ("int8", "none" if manifest.int8 is None else manifest.int8),
         ("classes", names(manifest.classes)),
-        ("image", f"{view.height} x {view.width}, {view.channels} channels"),
+        _frame(view),
         ("anchors", held_out),
     ]
     rows += [(printable(name), f"{value:.2%}") for name, value in manifest.accuracy.items()]
@@ -55,6 +57,13 @@ def describe(manifest: Manifest) -> list[tuple[str, str]]:
         for name, member in manifest.members.items()
     ]
     return [*rows, ("verified", "every hash is right")]
+
+
+def _frame(view: Preprocessing) -> tuple[str, str]:
+    """The row that says what the network looks at."""
+    if isinstance(view, SignalPreprocessing):
+        return "signal", f"{view.length:,} samples, {view.channels:,} channels"
+    return "image", f"{view.height} x {view.width}, {view.channels} channels"
 
 
 def table(manifest: Manifest) -> list[str]:

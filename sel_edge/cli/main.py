@@ -27,7 +27,12 @@ COMMANDS = {
     "export": "Make a bundle that an edge device can run.",
     "inspect": "Verify a bundle and say what is in it.",
     "run": "Run a bundle on a stream of frames and let it adapt.",
+    "label": "List the frames whose labels would teach most, and take answers.",
+    "history": "List the updates that a device has kept.",
+    "rollback": "Undo updates that a device has kept.",
     "report": "Write one HTML page about runs and adaptations.",
+    "energy": "Calibrate a profile to a meter, say what was spent.",
+    "devices": "List the board profiles, and which one fits this machine.",
     "doctor": "Say what this machine has, what is missing and how to get it.",
 }
 

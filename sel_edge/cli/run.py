@@ -15,6 +15,7 @@ from sel_edge.bundle.bundle import Bundle, open_bundle
 from sel_edge.cli.signals import stop_on_signal
 from sel_edge.core import provenance
 from sel_edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError, DataError
+from sel_edge.core.frames import described
 from sel_edge.core.ledger import LEDGER_FILE, LedgerWriter, Session
 from sel_edge.core.measurement import Meter
 from sel_edge.data.stream import Stream, open_stream
@@ -84,16 +85,16 @@ def _require_fitting(network: Bundle, stream: Stream, state: Path) -> None:
     """Refuse, before anything is written, what can only fail or do harm.
 
     Raises:
-        DataError: the stream's images do not have the bundle's shape.
+        DataError: the stream's frames are not of the bundle's kind and shape.
         ConfigError: the state would lie inside the bundle, which would damage it.
     """
-    shape = network.manifest.preprocessing
-    expected = (shape.height, shape.width, shape.channels)
-    if stream.image_shape != expected:
+    expected = network.manifest.preprocessing.frame_shape
+    if stream.frame_shape != expected:
         raise DataError(
-            f"The frames of {stream.spec} have height, width, channels {list(stream.image_shape)}.",
-            f"The bundle was made for {list(expected)}.",
-            "Add the ?size= and ?mode= that it was trained with to every segment.",
+            f"The frames of {stream.spec} are {described(stream.frame_shape)}.",
+            f"The bundle was made for {described(expected)}.",
+            "Name a source of that kind; ?size= and ?mode= convert images, and ?channels= says how "
+            "rows of a text file divide.",
         )
     inside = state.resolve()
     if network.path.resolve() in (inside, *inside.parents):

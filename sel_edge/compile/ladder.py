@@ -28,6 +28,10 @@ BATCH = "n"
 ROWS = "rows"
 """The dimension of the chosen classes in the rung `head`."""
 
+NORM_PARTS = 4
+"""In how many parts the frames of `norm` run: more need no less memory, for each part has operators
+of its own."""
+
 FLOAT_BYTES = 4
 _OPTIMIZERS = {Sgd: "sgd", Adam: "adam"}
 
@@ -203,8 +207,9 @@ class _Compiler:
                 "with optimize=False)"
             )
             return
-        forward = fold(load_graph(self.model, self.options.frames))
-        graph = norm_graph(forward)
+        parts = math.gcd(NORM_PARTS, self.options.frames)
+        forward = fold(load_graph(self.model, self.options.frames // parts))
+        graph = norm_graph(forward, parts=parts)
         layers = tuple(
             TrainedLayer(n.weight, n.bias, None, n.weight) for n in forward.normalizations
         )

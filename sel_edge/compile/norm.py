@@ -13,7 +13,7 @@ corruptions by covariate shift adaptation", 2020 (arXiv 2006.16971).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,27 +35,28 @@ class Formulation:
     """Which operators compute statistics and apply them.
 
     Attributes:
-        moments: (graph, tensor [N, C, ...]) -> mean and biased variance, float32 [C].
+        moments: (graph, tensor [N, C, ...] of each part) -> mean and biased variance, float32 [C].
         affine: (graph, tensor [N, C, ...], scale [C], shift [C]) -> scale * tensor + shift.
     """
 
-    moments: Callable[[Graph, str], tuple[str, str]]
+    moments: Callable[..., tuple[str, str]]
     affine: Callable[[Graph, str, str, str], str]
 
 
-def moments(graph: Graph, tensor: str) -> tuple[str, str]:
-    """Mean and biased variance per channel, float32 [C], of a tensor [N, C, ...].
+def moments(graph: Graph, *parts: str) -> tuple[str, str]:
+    """Mean and biased variance per channel, float32 [C], of tensors [N, C, ...] of one shape.
 
-    E[z^2] - E[z]^2 reads the tensor twice and writes nothing. It is exact enough because the tensor
-    is centred: its mean is 0 on the data the network was trained with.
+    E[z^2] - E[z]^2 reads a tensor twice and writes nothing. It is exact enough because the tensors
+    are centred: their mean is 0 on the data the network was trained with.
     """
-    batch, channels, pixels = _sizes(graph, tensor)
-    rows = graph.reshape(tensor, batch * channels, pixels)
-    sums = graph.add("ReduceSum", rows, graph.ints(1), keepdims=0)
-    mean = _mean_of_rows(graph, sums, batch, channels, pixels)
-    square = _mean_of_rows(graph, squared_norms(graph, rows), batch, channels, pixels)
+    batch, channels, pixels = _sizes(graph, parts[0])
+    rows = [graph.reshape(part, batch * channels, pixels) for part in parts]
+    sums = [graph.add("ReduceSum", matrix, graph.ints(1), keepdims=0) for matrix in rows]
+    squares = [squared_norms(graph, matrix) for matrix in rows]
+    mean = _mean_of_rows(graph, sums, channels, batch * len(parts), pixels)
+    square = _mean_of_rows(graph, squares, channels, batch * len(parts), pixels)
     variance = graph.add("Sub", square, graph.add("Mul", mean, mean))
-    return mean, graph.add("Max", variance, graph.scalar(0.0, like=tensor))
+    return mean, graph.add("Max", variance, graph.scalar(0.0, like=mean))
 
 
 def squared_norms(graph: Graph, rows: str) -> str:
@@ -90,13 +91,17 @@ def affine(graph: Graph, tensor: str, scale: str, shift: str) -> str:
 FASTEST = Formulation(moments, affine)
 
 
-def norm_graph(forward: Forward, formulation: Formulation = FASTEST) -> Graph:
+def norm_graph(forward: Forward, formulation: Formulation = FASTEST, parts: int = 1) -> Graph:
     """The forward pass that estimates normalization anew.
 
-    Inputs: `image` as the forward graph has it, and `blend`, float32 scalar in 0..1: the weight of
-    the frames' mean and variance against those of the data the network was trained with. Parameters
-    are constants under their own names; nothing is computed from their values here, so a session
-    may be opened with others.
+    The frames run through each layer part by part, and only the statistics are those of all of
+    them: a part's input is gone when its output comes, so that a layer needs little more memory
+    than its output, where it would need that and its whole input.
+
+    Inputs: `image` as the forward graph has it, for N frames, and `blend`, float32 scalar in 0..1:
+    the weight of the frames' mean and variance against those of the data the network was trained
+    with. Parameters are constants under their own names; nothing is computed from their values
+    here, so a session may be opened with others.
 
     Outputs: `logits` float32 [N, K] of the network normalized anew, and for every normalization
     with weight w `scale/w` and `shift/w`, float32 [C]. The same network is had from the weights
@@ -104,45 +109,66 @@ def norm_graph(forward: Forward, formulation: Formulation = FASTEST) -> Graph:
     and shift 0.
 
     Args:
-        forward: with a fixed batch N, all of whose frames are estimated from.
+        forward: with a fixed batch, the frames of one part.
         formulation: other operators, for comparison.
+        parts: in how many parts the N frames run, at least 1.
 
     Raises:
         BundleError: there is nothing to estimate, a channel has a single value, or a normalized
             layer shares its parameters with another one.
     """
-    _require_normalizations(forward)
+    _require_normalizations(forward, parts)
     source, graph = forward.graph, Graph(opset=forward.graph.opset)
-    names = {name: graph.input(name, t.dtype, t.shape) for name, t in source.inputs.items()}
+    names = {name: _image_parts(graph, name, t.fixed, parts) for name, t in source.inputs.items()}
     graph.input(BLEND, "float32", ())
     # A graph computes operators on constants at once, but biases may change until a session opens:
     # they are inputs as long as the graph grows.
     biases = {n.bias: source.constants[n.bias] for n in forward.normalizations}
     for name, value in source.constants.items():
         if name in biases:
-            names[name] = graph.input(name, "float32", value.shape)
+            names[name] = parts * (graph.input(name, "float32", value.shape),)
         else:
-            names[name] = graph.constant(value, name if is_parameter(value) else None)
+            constant = graph.constant(value, name if is_parameter(value) else None)
+            names[name] = parts * (constant,)
     normalized = {n.tensor: n for n in forward.normalizations}
     for node in source.nodes:
-        inputs = [names[name] if name else "" for name in node.inputs]
         normalization = normalized.get(node.outputs[0])
+        outputs = []
+        for part in range(parts):
+            inputs = [names[name][part] if name else "" for name in node.inputs]
+            if normalization is not None:
+                inputs[2] = graph.add("Sub", inputs[2], graph.constant(normalization.mean))
+            name = "" if part else node.name  # onnxruntime wants no name twice
+            outputs.append(
+                graph.add_node(node.op, inputs, node.attributes, len(node.outputs), name)
+            )
         if normalization is not None:
-            inputs[2] = graph.add("Sub", inputs[2], graph.constant(normalization.mean))
-        outputs = graph.add_node(node.op, inputs, node.attributes, len(node.outputs), node.name)
-        if normalization is not None:
-            outputs = (_renormalized(graph, outputs[0], normalization, formulation),)
-        names.update(zip(node.outputs, outputs, strict=True))
+            centred = [found for (found,) in outputs]
+            outputs = [(t,) for t in _renormalized(graph, centred, normalization, formulation)]
+        names.update(zip(node.outputs, zip(*outputs, strict=True), strict=True))
     for name, value in biases.items():
         del graph.inputs[name]
         graph.constants[name] = value
-    graph.outputs["logits"] = names[source.outputs["logits"]]
+    logits = names[source.outputs["logits"]]
+    graph.outputs["logits"] = logits[0] if parts == 1 else graph.add("Concat", *logits, axis=0)
     return graph
 
 
+def _image_parts(graph: Graph, name: str, shape: tuple[int, ...], parts: int) -> tuple[str, ...]:
+    """The input for all frames, cut into parts of this shape."""
+    image = graph.input(name, "float32", (parts * shape[0], *shape[1:]))
+    if parts == 1:
+        return (image,)
+    sizes = graph.ints(*[shape[0]] * parts)
+    return graph.add_node("Split", [image, sizes], {"axis": 0}, parts)
+
+
 def _renormalized(
-    graph: Graph, centred: str, normalization: Normalization, formulation: Formulation
-) -> str:
+    graph: Graph,
+    centred: Sequence[str],
+    normalization: Normalization,
+    formulation: Formulation,
+) -> list[str]:
     """Normalize a layer's output less its former mean, z, and say how as outputs of the graph.
 
     y' = scale * (z - blend * mean(z)) + former mean, and scale = std / sqrt(blended variance +
@@ -154,8 +180,8 @@ def _renormalized(
     epsilon = np.where(constant, 1.0, normalization.epsilon)
     former = np.maximum(std**2 - epsilon, 0.0)
 
-    mean, variance = formulation.moments(graph, centred)
-    rest = graph.add("Sub", graph.scalar(1.0, like=centred), BLEND)
+    mean, variance = formulation.moments(graph, *centred)
+    rest = graph.add("Sub", graph.scalar(1.0, like=mean), BLEND)
     blended = graph.add(
         "Add",
         graph.add("Mul", variance, BLEND),
@@ -170,7 +196,7 @@ def _renormalized(
     graph.outputs[f"shift/{normalization.weight}"] = graph.add(
         "Sub", shift, graph.add("Mul", scale, target)
     )
-    return formulation.affine(graph, centred, scale, shift)
+    return [formulation.affine(graph, z, scale, shift) for z in centred]
 
 
 def _vector(graph: Graph, values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
@@ -183,14 +209,17 @@ def _sizes(graph: Graph, tensor: str) -> tuple[int, int, int]:
     return batch, channels, math.prod(spatial)
 
 
-def _mean_of_rows(graph: Graph, sums: str, batch: int, channels: int, pixels: int) -> str:
-    """Mean per channel from one sum per image and channel."""
-    table = graph.reshape(sums, batch, channels)
+def _mean_of_rows(
+    graph: Graph, sums: Sequence[str], channels: int, images: int, pixels: int
+) -> str:
+    """Mean per channel from one sum per image and channel, part by part."""
+    joined = sums[0] if len(sums) == 1 else graph.add("Concat", *sums, axis=0)
+    table = graph.reshape(joined, images, channels)
     mean = graph.add("ReduceMean", table, graph.ints(0), keepdims=0)
     return graph.add("Mul", mean, graph.scalar(1.0 / pixels, like=mean))
 
 
-def _require_normalizations(forward: Forward) -> None:
+def _require_normalizations(forward: Forward, parts: int) -> None:
     if not forward.normalizations:
         raise BundleError(
             "The network has no BatchNormalization behind a convolution or a linear layer.",
@@ -207,7 +236,7 @@ def _require_normalizations(forward: Forward) -> None:
                 "Leave norm out, or export a network whose layers have parameters of their own.",
             )
         batch, _, pixels = _sizes(forward.graph, normalization.tensor)
-        if batch * pixels == 1:
+        if parts * batch * pixels == 1:
             raise BundleError(
                 f"A channel of the layer {normalization.weight} has a single value in one frame.",
                 "A variance needs at least two.",

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sel_edge.bundle.manifest import GRAPH_FILE, INT8_FILE, WEIGHTS_FILE
+from sel_edge.bundle.manifest import GRAPH_FILE, INT8_FILE, WEIGHTS_FILE, Moments
 from sel_edge.bundle.rungs import Rung
 from sel_edge.compile.blocks import layers_of
 from sel_edge.compile.graph import Model, to_model
 from sel_edge.compile.ladder import LadderOptions, compile_ladder
+from sel_edge.compile.moments import add_moments, copies
 from sel_edge.compile.quantize import quantize
 from sel_edge.compile.weights import attach, pack_weights
 
@@ -28,10 +29,11 @@ class Package:
         head_weight, head_bias: names of the classifier's parameters.
         features: length of a feature vector.
         classes: number of logits.
-        image_shape: of one sample: channels, height, width; or channels, length.
+        input_shape: of one sample: channels, height, width; or channels, length.
         width: channels of the first layer.
         parameters: numbers in weights and biases.
         forward_macs: multiply-accumulates of one sample.
+        moments: what the manifest says of the forward graph's output `moments`, if it has one.
     """
 
     members: Mapping[str, bytes]
@@ -41,10 +43,11 @@ class Package:
     head_bias: str
     features: int
     classes: int
-    image_shape: tuple[int, ...]
+    input_shape: tuple[int, ...]
     width: int
     parameters: int
     forward_macs: int
+    moments: Moments | None
 
 
 def package(
@@ -65,8 +68,10 @@ def package(
     ladder = compile_ladder(model, options)
     forward = ladder.forward
     weights = pack_weights(forward.graph, WEIGHTS_FILE)
+    first = layers_of(forward.graph)[0]
+    moments = add_moments(forward, ladder.forward_macs)
     members = {
-        GRAPH_FILE: attach(forward.graph, weights).SerializeToString(),
+        GRAPH_FILE: attach(forward.graph, weights.under(copies(forward.graph))).SerializeToString(),
         WEIGHTS_FILE: weights.content,
     }
     for name, graph in ladder.graphs.items():
@@ -76,7 +81,7 @@ def package(
         members[INT8_FILE] = quantize(
             to_model(replace(forward.graph, outputs=answers)), calibration
         )
-    types, first = forward.graph.types, layers_of(forward.graph)[0]
+    types = forward.graph.types
     classes, features = types[forward.head_weight].fixed
     return Package(
         members=members,
@@ -86,8 +91,9 @@ def package(
         head_bias=forward.head_bias,
         features=features,
         classes=classes,
-        image_shape=replace(types["image"], shape=types["image"].shape[1:]).fixed,
+        input_shape=replace(types["image"], shape=types["image"].shape[1:]).fixed,
         width=types[first.weight].fixed[0],
         parameters=sum(value.size for value in weights.values.values()),
         forward_macs=ladder.forward_macs,
+        moments=moments,
     )

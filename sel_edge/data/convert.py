@@ -39,7 +39,7 @@ def _converted(data: Dataset, size: int | None, mode: Mode | None) -> Dataset:
     images = np.empty((len(data), *shape), dtype=np.uint8)
     for number, pixels in enumerate(data.images):
         images[number] = _convert(pixels, shape, PIL_MODE["gray" if shape[2] == 1 else "rgb"])
-    return replace(data, images=images)
+    return replace(data, frames=images)
 
 
 def _shape(data: Dataset, size: int | None, mode: Mode | None) -> tuple[int, int, int]:

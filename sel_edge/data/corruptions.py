@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.core.errors import DataError
+from sel_edge.core.frames import Frames, require_images
 from sel_edge.data.jpeg_codec import jpeg_round_trip
 
 Pixels = NDArray[np.float32]
@@ -32,12 +33,12 @@ MID_GRAY = 127.0
 
 
 def corrupt(
-    images: NDArray[np.uint8], kind: str, severity: int, rng: np.random.Generator
+    frames: Frames, kind: str, severity: int, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Corrupt a batch.
 
     Args:
-        images: uint8 [N, H, W, C], C is 1 or 3; not changed.
+        frames: images uint8 [N, H, W, C], C is 1 or 3; not changed.
         kind: a key of `CORRUPTIONS`.
         severity: 1 (slight) to 5 (heavy).
         rng: used by gaussian_noise, fog and occlusion; the other kinds draw nothing from it.
@@ -46,9 +47,10 @@ def corrupt(
         A new uint8 [N, H, W, C].
 
     Raises:
-        DataError: unknown kind or severity.
+        DataError: unknown kind or severity, or the frames are signals.
     """
     check_corruption(kind, severity)
+    images = require_images(frames, f"The corruption {kind}")
     pixels = CORRUPTIONS[kind](images.astype(np.float32), severity, rng)
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 

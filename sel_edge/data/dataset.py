@@ -1,15 +1,20 @@
-"""A labelled set of images, and the pair of training and test set that every source gives."""
+"""A labelled set of images or signals, and the training and test set that every source gives."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.core.errors import DataError
+from sel_edge.core.frames import Frames, noun, require_images
 from sel_edge.core.rng import generator
+
+TEST_SHARE = 0.2
+"""Of a source that has no test set of its own."""
 
 
 @dataclass(frozen=True)
@@ -17,26 +22,36 @@ class Dataset:
     """One split.
 
     Attributes:
-        images: uint8 [N, H, W, C], C is 1 (gray) or 3 (RGB).
+        frames: images uint8 [N, H, W, C], C is 1 (gray) or 3 (RGB), or signals float32 [N,
+            channels, length], all finite.
         labels: int64 [N], each in 0..K-1.
         classes: the K class names, in the order of the labels.
     """
 
-    images: NDArray[np.uint8]
+    frames: Frames
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """The frames uint8 [N, H, W, C], where only images are meant.
+
+        Raises:
+            DataError: they are signals.
+        """
+        return require_images(self.frames, "This command")
+
     def subset(self, indices: NDArray[np.integer]) -> Dataset:
-        """The images at `indices` (integer [M]), in that order, with the same classes."""
-        return Dataset(self.images[indices], self.labels[indices], self.classes)
+        """The frames at `indices` (integer [M]), in that order, with the same classes."""
+        return Dataset(self.frames[indices], self.labels[indices], self.classes)
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Training and test set of one source; both have the same classes and image shape.
+    """Training and test set of one source; both have the same classes and shape of frames.
 
     Attributes:
         source: the SPEC as the user wrote it.
@@ -68,12 +83,39 @@ def class_numbers(classes: Sequence[str], wanted: Sequence[str], source: str) ->
 
 
 def keep_classes(dataset: Dataset, numbers: Sequence[int]) -> Dataset:
-    """Only the classes `numbers` (rising), renumbered from 0; image order is kept."""
+    """Only the classes `numbers` (rising), renumbered from 0; their order is kept."""
     renumbered = np.full(len(dataset.classes), -1, dtype=np.int64)
     renumbered[list(numbers)] = np.arange(len(numbers))
     kept = np.flatnonzero(renumbered[dataset.labels] >= 0)
     names = tuple(dataset.classes[number] for number in numbers)
-    return Dataset(dataset.images[kept], renumbered[dataset.labels[kept]], names)
+    return Dataset(dataset.frames[kept], renumbered[dataset.labels[kept]], names)
+
+
+def split_off_test(frames: Frames, targets: NDArray[Any], source: str, sha256: str) -> Splits:
+    """A source with one set as training and test set, a fifth for the test: see `stratified_split`.
+
+    Args:
+        frames: as in `Dataset`.
+        targets: label of each, any dtype that sorts [N]; the classes are named by them, in their
+            order.
+        source: what it is called.
+        sha256: of its content.
+
+    Raises:
+        DataError: a class has a single frame.
+    """
+    values, labels, counts = np.unique(targets, return_inverse=True, return_counts=True)
+    if counts.min() < 2:
+        raise DataError(
+            f"{source} holds a single {noun(frames.shape[1:])} of class "
+            f"{values[counts.argmin()]}, too few to split.",
+            "A class needs at least two, one to train on and one to test on.",
+            "Add more of this class, or leave it out; labels that are all different may stand in "
+            "another column than was said.",
+        )
+    whole = Dataset(frames, labels.astype(np.int64), tuple(str(value) for value in values))
+    train, test = stratified_split(whole.labels, round(TEST_SHARE * len(labels)))
+    return Splits(whole.subset(train), whole.subset(test), source, sha256, "")
 
 
 def stratified_split(

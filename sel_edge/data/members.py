@@ -91,7 +91,7 @@ def _open(path: Path) -> Iterator[Member]:
     raise DataError(
         f"{path} is not a folder, a .tar, a .tar.gz or a .zip.",
         "A data set is a folder or an archive with train/<class>/ and test/<class>/ in it, "
-        "a CIFAR-10 archive, or an .npz file.",
+        "a CIFAR-10 archive, or an .npz file; rows of numbers in a text file are signals:PATH.",
         "Check that the file is what it should be and was completely copied.",
     )
 

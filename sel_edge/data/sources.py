@@ -1,4 +1,4 @@
-"""From a data SPEC to images: finds out what a source is and has it read."""
+"""From a data SPEC to images or signals: finds out what a source is and has it read."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from sel_edge.data.download import cifar10_archive
 from sel_edge.data.imagefolder import SPLITS, load_image_folder
 from sel_edge.data.members import content_hash, iterate_members
 from sel_edge.data.npz import load_npz
+from sel_edge.data.signals import load_signals
 from sel_edge.data.spec import DataSpec, parse_data
 
-Form = Literal["images", "cifar", "npz"]
+Form = Literal["images", "cifar", "npz", "signals"]
 
-_FORMS: dict[str, Form] = {"folder": "images", "npz": "npz"}
+_FORMS: dict[str, Form] = {"folder": "images", "npz": "npz", "signals": "signals"}
 
 
 def load_splits(spec: str) -> Splits:
@@ -74,7 +75,10 @@ def _load_all_classes(spec: DataSpec) -> Splits:
     form = _FORMS[spec.kind] if spec.kind in _FORMS else _form_of(path)
     sha256 = content_hash(path)
     if form == "npz":
-        return convert_splits(load_npz(path, sha256), spec.size, spec.mode)
+        as_images = spec.size is not None or spec.mode is not None
+        return convert_splits(load_npz(path, sha256, as_images), spec.size, spec.mode)
+    if form == "signals":
+        return load_signals(path, spec.label, spec.channels, sha256)
 
     def decode() -> Splits:
         if form == "cifar":
@@ -96,6 +100,6 @@ def _form_of(path: Path) -> Form:
     raise DataError(
         f"{path} holds nothing that looks like a data set.",
         "A data set has images in train/<class>/ and test/<class>/, or is a CIFAR-10 archive or "
-        "an .npz with x and y.",
+        "an .npz with x and y; rows of numbers in a text file are signals:PATH.",
         "Check that this is the right file.",
     )

@@ -15,12 +15,15 @@ from urllib.parse import quote, unquote
 
 from sel_edge.core.errors import DataError
 
-Kind = Literal["digits", "cifar10", "folder", "npz", "path"]
+Kind = Literal["digits", "cifar10", "folder", "npz", "signals", "path"]
 Mode = Literal["rgb", "gray"]
+LabelPlace = Literal["first", "last"]
 Split = Literal["train", "test", "all"]
 Order = Literal["random", "sorted", "original"]
 
-_DATA_KEYS = ("classes", "size", "mode")
+_IMAGE_KEYS = ("size", "mode")
+_SIGNAL_KEYS = ("label", "channels")
+_DATA_KEYS = ("classes", *_IMAGE_KEYS, *_SIGNAL_KEYS)
 _STREAM_KEYS = ("corrupt", "order", "labels", "seed", "skip", "n", "name")
 _PATHLESS = ("digits", "cifar10")
 _T = TypeVar("_T")
@@ -36,6 +39,8 @@ class DataSpec:
         classes: names of the classes to keep, empty for all.
         size: side in pixels to which images are resized when decoded, None to keep them.
         mode: colour mode to convert to, None to refuse what would need converting.
+        label: where a row of a text file of signals has its label.
+        channels: of each signal of a text file; its row holds one after the other.
     """
 
     kind: Kind
@@ -43,6 +48,8 @@ class DataSpec:
     classes: tuple[str, ...] = ()
     size: int | None = None
     mode: Mode | None = None
+    label: LabelPlace = "first"
+    channels: int = 1
 
     def __str__(self) -> str:
         return self.place() + _join_keys(self.keys())
@@ -61,6 +68,8 @@ class DataSpec:
             "classes": ",".join(encode_text(name) for name in self.classes),
             "size": "" if self.size is None else str(self.size),
             "mode": self.mode or "",
+            "label": self.label if self.label != "first" else "",
+            "channels": str(self.channels) if self.channels != 1 else "",
         }
         return {key: text for key, text in texts.items() if text}
 
@@ -169,7 +178,7 @@ def _data_spec(text: str, place: str, keys: Mapping[str, str]) -> DataSpec:
     if not encoded and (kind not in _PATHLESS or colon):
         raise DataError(
             f"The SPEC {text!r} names no path.",
-            "A SPEC is digits, cifar10, cifar10:PATH, folder:PATH, npz:PATH or PATH.",
+            "A SPEC is digits, cifar10, cifar10:PATH, folder:PATH, npz:PATH, signals:PATH or PATH.",
             "Add the path of a folder or archive.",
         )
     if kind == "digits" and encoded:
@@ -178,6 +187,7 @@ def _data_spec(text: str, place: str, keys: Mapping[str, str]) -> DataSpec:
             "The digits come with scikit-learn.",
             "Write digits.",
         )
+    _check_keys(text, kind, keys)
     value = _Values(text, keys)
     return DataSpec(
         kind=cast(Kind, kind),
@@ -185,7 +195,21 @@ def _data_spec(text: str, place: str, keys: Mapping[str, str]) -> DataSpec:
         classes=value.get("classes", _names, "different names separated by commas") or (),
         size=value.get("size", _count(1, 4096), "a whole number of pixels from 1 to 4096"),
         mode=cast(Mode | None, value.one_of("mode", get_args(Mode))),
+        label=cast(LabelPlace, value.one_of("label", get_args(LabelPlace)) or "first"),
+        channels=value.get("channels", _count(1), "a whole number from 1") or 1,
     )
+
+
+def _check_keys(text: str, kind: str, keys: Mapping[str, str]) -> None:
+    """Refuse keys that mean nothing for this kind of source."""
+    strange = [key for key in (_IMAGE_KEYS if kind == "signals" else _SIGNAL_KEYS) if key in keys]
+    if strange:
+        raise DataError(
+            f"The SPEC {text!r} sets {strange[0]}=.",
+            f"{' and '.join(_IMAGE_KEYS)} are of images, {' and '.join(_SIGNAL_KEYS)} of "
+            "signals:PATH.",
+            "Remove the key, or name the source by its kind.",
+        )
 
 
 def _split_keys(text: str, known: tuple[str, ...]) -> tuple[str, dict[str, str]]:

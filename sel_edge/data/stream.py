@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sel_edge.core.errors import DataError
 from sel_edge.core.files import canonical_json, sha256_bytes
+from sel_edge.core.frames import Frames, described, require_images
 from sel_edge.core.rng import generator
 from sel_edge.data.corruptions import check_corruption, corrupt
 from sel_edge.data.dataset import Dataset, Splits, class_numbers
@@ -26,7 +27,7 @@ class FrameBatch:
 
     Attributes:
         start: index of the first frame in the whole stream.
-        images: uint8 [n, H, W, C].
+        frames: images uint8 [n, H, W, C], or signals float32 [n, channels, length].
         labels: the class name that the learner is given for each frame, or None.
         truths: the true class name of each frame, or None if unknown; for scoring only, no
             decision may read it.
@@ -34,7 +35,7 @@ class FrameBatch:
     """
 
     start: int
-    images: NDArray[np.uint8]
+    frames: Frames
     labels: tuple[str | None, ...]
     truths: tuple[str | None, ...]
     segment: str
@@ -60,9 +61,9 @@ class Stream:
     segments: tuple[_Segment, ...]
 
     @property
-    def image_shape(self) -> tuple[int, ...]:
-        """Height, width and channels of every frame."""
-        return self.segments[0].image_shape
+    def frame_shape(self) -> tuple[int, ...]:
+        """Of every frame: height, width, channels of an image; channels, length of a signal."""
+        return self.segments[0].frame_shape
 
     def batches(self, size: int) -> Iterator[FrameBatch]:
         """All frames in batches of at most `size` (>= 1); a batch never spans two segments.
@@ -94,6 +95,8 @@ def open_stream(spec: str) -> Stream:
         source = replace(part.source, classes=())
         if source not in loaded:
             loaded[source] = load_source(source)
+        if part.corrupt:
+            require_images(loaded[source].train.frames, f"The corruption {part.corrupt[0]}")
         segments.append(_Segment(number, part, loaded[source]))
     _check_same_shape(segments)
     names = dict.fromkeys(name for segment in segments for name in segment.classes)
@@ -132,8 +135,8 @@ class _Segment:
         return len(self._indices)
 
     @property
-    def image_shape(self) -> tuple[int, ...]:
-        return self._parts[0].images.shape[1:]
+    def frame_shape(self) -> tuple[int, ...]:
+        return self._parts[0].frames.shape[1:]
 
     def identity(self) -> list[object]:
         """What the frames depend on, without the place where the data set lies."""
@@ -153,7 +156,7 @@ class _Segment:
             given = self._given[start:stop]
             yield FrameBatch(
                 start=start,
-                images=np.concatenate(pieces),
+                frames=np.concatenate(pieces),
                 labels=tuple(
                     truth if known else None for truth, known in zip(truths, given, strict=True)
                 ),
@@ -161,14 +164,14 @@ class _Segment:
                 segment=self.name,
             )
 
-    def _block(self, number: int) -> NDArray[np.uint8]:
+    def _block(self, number: int) -> Frames:
         """Frames of block `number`; the corruption's random numbers belong to the block."""
         at = slice(number * BLOCK_FRAMES, (number + 1) * BLOCK_FRAMES)
-        images = _gather(self._parts, self._indices[at])
+        frames = _gather(self._parts, self._indices[at])
         if self.spec.corrupt is None:
-            return images
+            return frames
         kind, severity = self.spec.corrupt
-        return corrupt(images, kind, severity, generator(self.spec.seed, kind, number))
+        return corrupt(frames, kind, severity, generator(self.spec.seed, kind, number))
 
 
 def _ordered(spec: SegmentSpec, labels: NDArray[np.int64], wanted: list[int]) -> NDArray[np.int64]:
@@ -196,15 +199,16 @@ def _given_labels(spec: SegmentSpec, n_frames: int) -> NDArray[np.bool_]:
     return given
 
 
-def _gather(parts: list[Dataset], indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Images at `indices` of the parts laid end to end, without joining the parts."""
-    images = np.empty((len(indices), *parts[0].images.shape[1:]), dtype=np.uint8)
+def _gather(parts: list[Dataset], indices: NDArray[np.int64]) -> Frames:
+    """Frames at `indices` of the parts laid end to end, without joining the parts."""
+    like = parts[0].frames
+    frames = np.empty((len(indices), *like.shape[1:]), dtype=like.dtype)
     first = 0
     for part in parts:
         here = (indices >= first) & (indices < first + len(part))
-        images[here] = part.images[indices[here] - first]
+        frames[here] = part.frames[indices[here] - first]
         first += len(part)
-    return images
+    return frames
 
 
 def _describe(spec: SegmentSpec) -> str:
@@ -217,10 +221,10 @@ def _describe(spec: SegmentSpec) -> str:
 
 def _check_same_shape(segments: list[_Segment]) -> None:
     for segment in segments:
-        if segment.image_shape != segments[0].image_shape:
+        if segment.frame_shape != segments[0].frame_shape:
             raise DataError(
-                f"The images of segment {segment.name!r} are {segment.image_shape}, those of "
-                f"{segments[0].name!r} are {segments[0].image_shape} (height, width, channels).",
-                "All frames of a stream have one shape.",
-                "Add size= or mode= to the segments that need it.",
+                f"Segment {segment.name!r} has {described(segment.frame_shape)}, "
+                f"{segments[0].name!r} has {described(segments[0].frame_shape)}.",
+                "All frames of a stream are of one kind and shape.",
+                "Add size= or mode= to the segments of images that need it.",
             )

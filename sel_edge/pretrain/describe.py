@@ -10,6 +10,7 @@ import torch
 
 from sel_edge.core import provenance, runlog
 from sel_edge.core.errors import ConfigError, DataError
+from sel_edge.core.frames import require_images
 from sel_edge.core.measurement import Meter
 from sel_edge.data.anchors import choose_anchors
 from sel_edge.data.dataset import Dataset, Splits
@@ -57,11 +58,12 @@ def describe_run(options: RunOptions, splits: Splits, meter: Meter) -> dict[str,
     """Everything about a new run that is known before its first step, as run.json holds it.
 
     Raises:
-        SelEdgeError: device, width, holdout or curriculum do not fit these data.
+        SelEdgeError: device, width, holdout or curriculum do not fit these data, or they are
+            signals.
     """
+    height, width, channels = require_images(splits.train.frames, "`sel-edge pretrain`").shape[1:]
     kept = without_anchors(splits.train, options.holdout, options.seed)
     _check_pools(options.recipe, kept)
-    height, width, channels = splits.train.images.shape[1:]
     shape = (channels, height, width)
     device = choose_device(options.device)
     model = build_model(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,30 @@ from numpy.typing import NDArray
 from sel_edge.bundle.bundle import Bundle
 from sel_edge.bundle.manifest import GRAPH_FILE
 from sel_edge.core.errors import BundleError, ConfigError
+from sel_edge.core.frames import Frames
+from sel_edge.runtime.moments import input_moments
 from sel_edge.runtime.preprocess import Preprocessor
 from sel_edge.runtime.session import Session, give_back, unusable
 from sel_edge.runtime.step_inputs import Parameters, differing
 
 MAX_BATCH = 16
-"""Images per call of onnxruntime: more need more memory for activations and gain no time."""
+"""Frames per call of onnxruntime: more need more memory for activations and gain no time."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one forward pass says of frames.
+
+    Attributes:
+        features: penultimate features, float32 [n, F].
+        logits: of the network's own head, float32 [n, K].
+        moments: float32 [n, 2, C], mean and mean square of the first layer's channels, or of the
+            network's input if the bundle has no such output. They do not depend on `Engine.load`.
+    """
+
+    features: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    moments: NDArray[np.float32]
 
 
 class Engine:
@@ -28,7 +47,8 @@ class Engine:
         threads: threads of onnxruntime, at least 1; None lets it use every core.
 
     Attributes:
-        forward_flops: executed operations per image, two per multiply-accumulate.
+        forward_flops: executed operations per frame, two per multiply-accumulate.
+        moment_flops: those that the moments take beside them.
 
     Raises:
         BundleError: onnxruntime cannot load the graph, or the graph is not what the manifest says.
@@ -37,10 +57,13 @@ class Engine:
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         self._bundle, self._threads = bundle, threads
         self._preprocess = Preprocessor(bundle.manifest.preprocessing)
+        self._moments = bundle.manifest.moments
         self.forward_flops = 2 * bundle.manifest.model.forward_macs
+        self.moment_flops = 2 * self._moments.macs if self._moments else 0
+        self._session: Session
         self.load({})
 
-    def load(self, parameters: Parameters) -> None:
+    def load(self, parameters: Parameters, pause: bool = False) -> None:
         """Go on with other weights.
 
         The old network answers until the new one is ready, so that no frame is dropped.
@@ -48,37 +71,62 @@ class Engine:
         Args:
             parameters: those that differ from the bundle's, float32 by name; they are copied. An
                 empty mapping brings the bundle's own network back.
+            pause: let go of the old network first, which needs the memory of one network less.
+                Nothing can be asked until this returns, and if it fails the bundle's own network
+                goes on.
 
         Raises:
             BundleError: the bundle has no such parameter, or one has another shape or dtype or is
                 not finite; the old network goes on.
         """
-        self._session = self._open(differing(self._bundle, parameters))
+        changed = differing(self._bundle, parameters)
+        if pause:
+            del self._session
+            give_back()
+        try:
+            self._session = self._open(changed)
+        except BundleError:
+            if pause:
+                self._session = self._open({})
+            raise
         give_back()
 
-    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Penultimate features float32 [n, F] of images uint8 [n, H, W, C].
+    def features(self, frames: Frames) -> NDArray[np.float32]:
+        """Penultimate features float32 [n, F] of frames, as `infer` takes them.
 
         Raises:
             DataError, BundleError: as from `infer`.
         """
-        return self.infer(images)[0]
+        return self.infer(frames)[0]
 
-    def infer(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Features float32 [n, F] and the network's own logits float32 [n, K] of images.
+    def infer(self, frames: Frames) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Features float32 [n, F] and the network's own logits float32 [n, K] of frames.
 
         Args:
-            images: uint8 [n, H, W, C]; n may be 0.
+            frames: images uint8 [n, H, W, C], or signals float32 [n, channels, length]; n may be
+                0.
 
         Raises:
-            DataError: the images have another shape or dtype than the bundle was made for.
+            DataError: the frames have another shape or dtype than the bundle was made for, or
+                signals hold numbers that are not finite.
             BundleError: the network answers with numbers that are not finite.
         """
-        features, logits = self._run(images, ["features", "logits"])
+        features, logits = self._run(frames, ["features", "logits"])
         return features, logits
 
-    def latents(self, images: NDArray[np.uint8], rung: str) -> NDArray[np.float32]:
-        """What a rung's training step starts from, float32 [n, ...], for images uint8 [n, H, W, C].
+    def observe(self, frames: Frames) -> Observation:
+        """Features, logits and moments of frames.
+
+        Raises:
+            DataError, BundleError: as from `infer`.
+        """
+        if self._moments is not None:
+            return Observation(*self._run(frames, ["features", "logits", "moments"]))
+        features, logits = self.infer(frames)
+        return Observation(features, logits, input_moments(self._preprocess(frames)))
+
+    def latents(self, frames: Frames, rung: str) -> NDArray[np.float32]:
+        """What a rung's training step starts from, float32 [n, ...], for frames as in `infer`.
 
         Raises:
             ConfigError: the bundle has no such rung.
@@ -92,15 +140,15 @@ class Engine:
             )
         cut = self._bundle.manifest.rungs[rung].cut
         if cut is None:
-            return self._preprocess(images)
-        return self._run(images, [cut])[0]
+            return self._preprocess(frames)
+        return self._run(frames, [cut])[0]
 
-    def _run(self, images: NDArray[np.uint8], names: list[str]) -> list[NDArray[np.float32]]:
-        self._preprocess.check(images)
+    def _run(self, frames: Frames, names: list[str]) -> list[NDArray[np.float32]]:
+        self._preprocess.check(frames)
         session = self._session  # one network for the whole call, whatever `load` does meanwhile
         parts = [
-            session.run({"image": self._preprocess(images[start : start + MAX_BATCH])}, names)
-            for start in range(0, len(images), MAX_BATCH)
+            session.run({"image": self._preprocess(frames[start : start + MAX_BATCH])}, names)
+            for start in range(0, len(frames), MAX_BATCH)
         ]
         empty = [np.zeros((0, *self._sizes(session, name)), np.float32) for name in names]
         found = [
@@ -110,7 +158,7 @@ class Engine:
         if not all(np.isfinite(array).all() for array in found):
             raise BundleError(
                 "The network of the bundle answers with numbers that are not finite.",
-                "Finite features and logits are expected for every image.",
+                "Finite features and logits are expected for every frame.",
                 "Pretrain again; the training that made this bundle has diverged.",
             )
         return found
@@ -118,13 +166,13 @@ class Engine:
     def _open(self, parameters: Parameters) -> Session:
         manifest, path = self._bundle.manifest, self._bundle.member(GRAPH_FILE)
         session = Session(path, self._threads, parameters)
-        shape = manifest.preprocessing
         latents = {r.cut: r.latent_shape for r in manifest.rungs.values() if r.cut is not None}
         expected = {
-            "image": (shape.channels, shape.height, shape.width),
+            "image": manifest.preprocessing.input_shape,
             "features": (manifest.features,),
             "logits": (len(manifest.classes),),
             **latents,
+            **({"moments": (2, self._moments.channels)} if self._moments else {}),
         }
         found = {n: s[1:] for n, s in (*session.inputs.items(), *session.outputs.items())}
         if found != expected:

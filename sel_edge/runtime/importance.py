@@ -45,7 +45,9 @@ class Importance:
                 "Choose another rung, or export the bundle again.",
             )
         self._rung = found
-        self._session = Session(bundle.member(found.graphs[_ROLE].file), threads)
+        file = bundle.member(found.graphs[_ROLE].file)
+        # Channels are scored once in a while, and in between others need the memory.
+        self._session = Session(file, threads, keep_memory=False)
         shapes = {
             name.removeprefix("frozen/"): shape
             for name, shape in self._session.inputs.items()

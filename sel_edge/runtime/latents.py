@@ -33,7 +33,10 @@ class Latents:
         flat = latents.reshape(len(latents), -1)
         low, high = flat.min(axis=1), flat.max(axis=1)
         scale = np.maximum((high - low) / _LEVELS, np.finfo(np.float32).tiny).astype(np.float32)
-        levels = np.rint((flat - low[:, None]) / scale[:, None]) - 128
+        levels = flat - low[:, None]  # float32 like the samples, and the only copy of them
+        levels /= scale[:, None]
+        np.rint(levels, out=levels)
+        levels -= 128
         return cls(levels.astype(np.int8).reshape(latents.shape), scale, low.astype(np.float32))
 
     def __len__(self) -> int:
@@ -43,8 +46,11 @@ class Latents:
         """The samples from `start` to `stop` as float32."""
         part = slice(start, stop)
         column = (-1, *[1] * (self.values.ndim - 1))
-        shifted = self.values[part].astype(np.float32) + 128
-        return shifted * self.scale[part].reshape(column) + self.offset[part].reshape(column)
+        found = self.values[part].astype(np.float32)
+        found += 128
+        found *= self.scale[part].reshape(column)
+        found += self.offset[part].reshape(column)
+        return found
 
     @property
     def nbytes(self) -> int:

@@ -114,11 +114,11 @@ class Runtime:
         The batch's true labels are used to score the answers and for nothing else.
 
         Raises:
-            DataError: the images do not have the bundle's shape.
+            DataError: the frames do not have the bundle's shape.
             StorageError: the ledger or a head cannot be written.
         """
         stopwatch = _Stopwatch(self._meter)
-        features = self._engine.features(batch.images)
+        features = self._engine.features(batch.frames)
         predictions = self._learner.observe(features, batch.labels, self._frames)
         start, n = self._frames, len(predictions)
         self._frames += n
@@ -159,7 +159,7 @@ class Runtime:
         n = correct = 0
         for batch in batches:
             head = self.head
-            answers = head.logits(self._engine.features(batch.images)).argmax(axis=1)
+            answers = head.logits(self._engine.features(batch.frames)).argmax(axis=1)
             scores = _scores([head.classes[answer] for answer in answers], batch.truths)
             n += sum(frames for frames, _ in scores.values())
             correct += sum(right for _, right in scores.values())

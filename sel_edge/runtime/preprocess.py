@@ -1,46 +1,63 @@
-"""From the pixels of a frame to the network's input."""
+"""From a frame, an image's pixels or a signal's samples, to the network's input."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sel_edge.bundle.manifest import Preprocessing
+from sel_edge.bundle.preprocessing import ImagePreprocessing, Preprocessing
 from sel_edge.core.errors import DataError
+from sel_edge.core.frames import Frames, described
+
+MAX_SAMPLE = 1e30
+"""Of a signal: normalized by any mean and deviation that a bundle may have, it stays a float32."""
 
 
 class Preprocessor:
-    """(x / 255 - mean) / std, channels first.
+    """(x / 255 - mean) / std of images, channels first; (x - mean) / std of signals.
 
     Args:
         settings: of the bundle.
     """
 
     def __init__(self, settings: Preprocessing) -> None:
-        self._shape = (settings.height, settings.width, settings.channels)
+        self._settings = settings
+        self._mean = np.array(settings.mean, np.float32)[:, np.newaxis]
+        self._std = np.array(settings.std, np.float32)[:, np.newaxis]
         std, mean = np.array(settings.std), np.array(settings.mean)
         self._scale = (1.0 / (255.0 * std)).astype(np.float32)
         self._offset = (-mean / std).astype(np.float32)
 
-    def check(self, images: NDArray[np.uint8]) -> None:
-        """Refuse images that the bundle was not made for.
+    def check(self, frames: Frames) -> None:
+        """Refuse frames that the bundle was not made for.
 
         Raises:
-            DataError: another shape or dtype.
+            DataError: another shape or dtype, or a signal with numbers that are not finite or
+                beyond `MAX_SAMPLE`.
         """
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self._shape:
+        dtype, shape = self._settings.dtype, self._settings.frame_shape
+        if frames.dtype != dtype or frames.shape[1:] != shape or frames.ndim != len(shape) + 1:
             raise DataError(
-                f"The images are {images.dtype} {list(images.shape[1:])}.",
-                f"The bundle was made for uint8 of height, width, channels {list(self._shape)}.",
-                "Choose a source of that shape; ?size= and ?mode= convert folders of images.",
+                f"The frames are {frames.dtype} {described(frames.shape[1:])}.",
+                f"The bundle was made for {np.dtype(dtype)} {described(shape)}.",
+                "Choose a source of that kind; ?size= and ?mode= convert folders of images.",
+            )
+        if dtype == np.float32 and not (np.abs(frames) <= MAX_SAMPLE).all():
+            raise DataError(
+                "The signals hold numbers that are not finite, or far too large.",
+                f"Samples from {-MAX_SAMPLE:g} to {MAX_SAMPLE:g} are expected.",
+                "Leave out signals with missing samples, or fill those in.",
             )
 
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32 [n, C, H, W] of images uint8 [n, H, W, C].
+    def __call__(self, frames: Frames) -> NDArray[np.float32]:
+        """float32 [n, C, H, W] of images uint8 [n, H, W, C]; signals keep their shape.
 
         Raises:
-            DataError: another shape or dtype.
+            DataError: as from `check`.
         """
-        self.check(images)
-        pixels = images * self._scale + self._offset
-        return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32)
+        self.check(frames)
+        if isinstance(self._settings, ImagePreprocessing):
+            pixels = frames * self._scale + self._offset
+            return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32)
+        # The mean goes first: far from zero, a scaled signal would lose the digits that matter.
+        return np.ascontiguousarray((frames - self._mean) / self._std, dtype=np.float32)

@@ -16,6 +16,9 @@ from sel_edge.core.errors import BundleError
 Array = NDArray[Any]
 
 _ONLY_ERRORS = 3
+_MMAP_THRESHOLD = -3
+"""The name that glibc's malloc.h gives to the size from which blocks are mapped one by one."""
+_LARGE_BLOCK_BYTES = 2**20
 _TYPES = ("tensor(float)", "tensor(int64)")
 
 
@@ -136,6 +139,20 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def _map_large_blocks() -> None:
+    """Let large blocks go back to the system as soon as they are free, where glibc is in use.
+
+    By itself glibc raises the size from which it does so with every such block that is freed. The
+    copies of weights that onnxruntime makes while it opens a graph then stay beside the next ones.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
+
+
+_map_large_blocks()
 
 
 def unusable(path: Path, detail: str) -> BundleError:

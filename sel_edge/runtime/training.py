@@ -104,7 +104,13 @@ class TrainingStep:
         fixed |= {f"channels/{name}": chosen for name, chosen in self.channels.items()}
         if "select" in graphs:
             fixed |= graphs["select"].run(fixed)
-        self._fixed = {name: Buffer(value) for name, value in fixed.items() if name in inputs}
+        later = {name for role in ("fill", STEP) if role in graphs for name in graphs[role].inputs}
+        # Copied, few as they are, so that the mapped file of all weights can be let go of.
+        self._fixed = {
+            name: Buffer(value.copy() if name.startswith("frozen/") else value)
+            for name, value in fixed.items()
+            if name in later
+        }
         rows = self._rows(own)
         self._sets = (self._buffers(rows), self._buffers(rows))
         self._classes = len(own[bundle.manifest.head_bias])

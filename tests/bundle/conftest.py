@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 from safetensors.numpy import save
 
 from sel_edge.bundle.bundle import pack_anchors
-from sel_edge.bundle.manifest import Manifest, ModelInfo, Preprocessing
+from sel_edge.bundle.manifest import Manifest, ModelInfo
+from sel_edge.bundle.preprocessing import ImagePreprocessing
 from sel_edge.bundle.rungs import GraphCost, Rung, StepGraph, TrainedLayer
 from sel_edge.core.standin import StandIn
 
@@ -62,7 +63,7 @@ def manifest() -> Manifest:
     return Manifest(
         model=ModelInfo("tiny", 1, 10, 4),
         classes=("left", "right"),
-        preprocessing=Preprocessing(1, 2, 1, (0.5,), (0.25,)),
+        preprocessing=ImagePreprocessing(1, 2, 1, (0.5,), (0.25,)),
         temperature=1.5,
         head_weight="fc.weight",
         head_bias="fc.bias",

@@ -42,7 +42,7 @@ def test_a_written_bundle_opens_with_its_content(bundle: Bundle, manifest: Manif
     assert weight.tolist() == [[1, 0], [0, 1]]
     assert bias.tolist() == [0, 0]
     anchors = opened.anchors()
-    assert anchors.images.shape == (4, 1, 2, 1)
+    assert anchors.frames.shape == (4, 1, 2, 1)
     assert anchors.labels.tolist() == [0, 1, 0, 1]
     assert sum(member.bytes for member in opened.manifest.members.values()) == sum(
         opened.member(name).stat().st_size for name in opened.manifest.members
@@ -261,7 +261,7 @@ def write_with_tail(
 
 def anchors_with(**changes: np.ndarray) -> bytes:
     fit = {
-        "images": np.zeros((4, 1, 2, 1), dtype=np.uint8),
+        "frames": np.zeros((4, 1, 2, 1), dtype=np.uint8),
         "labels": np.array([0, 1, 0, 1]),
         "features": np.zeros((4, 2), dtype=np.float32),
     }
@@ -281,8 +281,8 @@ def misaligned(tensors: dict[str, np.ndarray]) -> bytes:
     [
         ("anchors.safetensors", b"no tensors"),
         ("anchors.safetensors", save({"images": np.zeros(1)})),
-        ("anchors.safetensors", anchors_with(images=np.zeros((4, 2, 2, 1), dtype=np.uint8))),
-        ("anchors.safetensors", anchors_with(images=np.zeros((), dtype=np.uint8))),
+        ("anchors.safetensors", anchors_with(frames=np.zeros((4, 2, 2, 1), dtype=np.uint8))),
+        ("anchors.safetensors", anchors_with(frames=np.zeros((), dtype=np.uint8))),
         ("anchors.safetensors", anchors_with(labels=np.array([0, 1, 0, 2]))),
         ("anchors.safetensors", anchors_with(labels=np.array([0, 1, 0, -1]))),
         ("anchors.safetensors", anchors_with(labels=np.array([0, 0, 0, 1]))),

@@ -13,7 +13,7 @@ DATA = "digits"
 
 
 def images(spec: str) -> set[bytes]:
-    return {image.tobytes() for batch in open_stream(spec).batches(64) for image in batch.images}
+    return {image.tobytes() for batch in open_stream(spec).batches(64) for image in batch.frames}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def test_segments_and_probes_are_disjoint(plan):
     old, shifted_probe = images(plan.probes["old"]), images(plan.probes["shifted"])
     new_probe = images(plan.probes["new"])
     assert not unchanged & old and not shifted & shifted_probe and not new & new_probe
-    trained = {image.tobytes() for image in load_splits(plan.known).train.images}
+    trained = {image.tobytes() for image in load_splits(plan.known).train.frames}
     for seen in (unchanged, shifted, new, old, new_probe):
         assert not trained & seen
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from sel_edge.bundle.bundle import Bundle, open_bundle
 from sel_edge.cli.main import run
-from sel_edge.compile.blocks import tail_cut
-from sel_edge.compile.fold import fold
-from sel_edge.compile.load import load_graph
-from sel_edge.compile.read import read_model
 from sel_edge.runtime.engine import Engine
 from sel_edge.runtime.training import TrainingStep
-from tests.cli.user_networks import CLASSES, NAMES, NETWORKS, arguments, export, plain, saved
-from tests.compile import reference
-from tests.compile.models import Array, node
+from tests.cli.user_networks import (
+    CLASSES,
+    NAMES,
+    NETWORKS,
+    arguments,
+    export,
+    gradients,
+    plain,
+    saved,
+)
+from tests.compile.models import node
 
-LEARNING_RATE, TEMPERATURE = 1e3, 1.5
+LEARNING_RATE = 1e3
 
 
 @pytest.fixture(scope="module", params=list(NETWORKS))
@@ -57,7 +59,7 @@ class TestNetworks:
     def test_a_step_takes_torchs_gradient(self, pair, rung):
         network, bundle = pair
         anchors, parameters = bundle.anchors(), bundle.parameters()
-        images, labels = anchors.images[::4], anchors.labels[::4]
+        images, labels = anchors.frames[::4], anchors.labels[::4]
         latents = Engine(bundle, 1).latents(images, rung)
         layers = bundle.manifest.rungs[rung].layers
         channels = {la.weight: np.arange(la.rows or 2) for la in layers}
@@ -77,7 +79,7 @@ class TestNetworks:
             if "step" in rung.graphs:
                 channels = {la.weight: np.arange(la.rows or 2) for la in rung.layers}
                 step = TrainingStep(bundle, name, bundle.parameters(), channels, 1)
-                latents = Engine(bundle, 1).latents(bundle.anchors().images[:3], name)
+                latents = Engine(bundle, 1).latents(bundle.anchors().frames[:3], name)
                 assert step.prepare(latents).nbytes == rung.cache_bytes
 
     def test_provenance_names_the_file(self, pair):
@@ -86,32 +88,13 @@ class TestNetworks:
         assert bundle.manifest.provenance["onnx"]["name"] == network.name
 
 
-def gradients(
-    network: Path, rung: str, trained: Mapping[str, Array], latents: Array, labels: Array
-) -> dict[str, Array]:
-    """Of the trained parameters, by torch in float64, for a batch as large as `latents`."""
-    forward = fold(load_graph(read_model(network), len(latents)))
-    tail = tail_cut(forward)
-    assert tail is not None
-    cuts = {"head": forward.graph.outputs["features"], "tail": tail.tensor, "full": "image"}
-    given = {
-        name: torch.tensor(np.array(value), dtype=torch.float64).requires_grad_()
-        for name, value in trained.items()
-    }
-    start = torch.tensor(latents, dtype=torch.float64)
-    logits = reference.forward(forward.graph, given, start, cuts[rung])
-    ones = torch.ones(len(labels))
-    reference.loss(logits, torch.tensor(labels), ones, TEMPERATURE)[1].backward()
-    return {name: value.grad.numpy() for name, value in given.items() if value.grad is not None}
-
-
 class TestClasses:
     def test_they_are_numbered_as_the_names_are_listed(self, export_plain, tmp_path):
         assert export_plain().code == 0
         bundle = open_bundle(tmp_path / "bundle")
         anchors = bundle.anchors()
         assert bundle.manifest.classes == NAMES
-        brightness = [anchors.images[anchors.labels == number].mean() for number in range(CLASSES)]
+        brightness = [anchors.frames[anchors.labels == number].mean() for number in range(CLASSES)]
         assert brightness == sorted(brightness)
 
     def test_windows_line_ends_and_a_byte_order_mark_do_no_harm(self, export_plain, tmp_path):

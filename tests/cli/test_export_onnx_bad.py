@@ -11,7 +11,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.cli.user_networks import plain, saved
-from tests.compile.models import model, node, normal, pooled
 
 
 def changed(change: Callable[[onnx.ModelProto], None]) -> Callable[[Path], Path]:
@@ -87,13 +86,6 @@ def content(data: bytes) -> Callable[[Path], Path]:
     return make
 
 
-def signal(folder: Path) -> Path:
-    nodes = [node("Conv", "x k", "c"), *pooled("c")]
-    weights = {"k": normal(3, 2, 5), "w": normal(4, 3), "b": normal(4)}
-    proto = model(nodes, weights, ("n", 2, 40))
-    return saved(proto, folder / "net.onnx")
-
-
 BAD_NETWORKS: dict[str, tuple[Callable[[Path], Path], list[str]]] = {
     "a size that is free": (changed(free_size), ["dynamic shape [n, 3, height, 6]"]),
     "two outputs": (changed(second_output), ["2 outputs (y, c)"]),
@@ -106,7 +98,6 @@ BAD_NETWORKS: dict[str, tuple[Callable[[Path], Path], list[str]]] = {
     "a text": (content(b"dear reader\n" * 40), ["cannot be read", "net.onnx"]),
     "nothing": (content(b""), ["no graph"]),
     "no file": (lambda folder: folder / "typo.onnx", ["no file", "typo.onnx"]),
-    "a signal": (signal, ["signals", "2 channels of length 40", "images"]),
 }
 
 

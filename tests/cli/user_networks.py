@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from onnx import NodeProto
 from torch import Tensor, nn
 
-from tests.compile.models import model, node, normal, pooled
+from sel_edge.compile.blocks import tail_cut
+from sel_edge.compile.fold import fold
+from sel_edge.compile.load import load_graph
+from sel_edge.compile.read import read_model
+from sel_edge.core.embarrassment import TEMPERATURE
+from tests.compile import reference
+from tests.compile.models import Array, model, node, normal, pooled
 
 CLASSES = 3
 NAMES = ("pear", "apple", "fig")
@@ -157,3 +164,22 @@ def arguments(fruit: Path, network: Path, out: Path, *more: object) -> list[str]
     needed = ["--classes", fruit / "names.txt", "--data", f"folder:{fruit / 'small'}"]
     given = ["export", "--onnx", network, *needed, "--batch", 4, "--frames", 4, "--out", out]
     return [str(argument) for argument in [*given, *more]]
+
+
+def gradients(
+    network: Path, rung: str, trained: Mapping[str, Array], latents: Array, labels: Array
+) -> dict[str, Array]:
+    """Of the trained parameters, by torch in float64, for a batch as large as `latents`."""
+    forward = fold(load_graph(read_model(network), len(latents)))
+    tail = tail_cut(forward)
+    assert tail is not None
+    cuts = {"head": forward.graph.outputs["features"], "tail": tail.tensor, "full": "image"}
+    given = {
+        name: torch.tensor(np.array(value), dtype=torch.float64).requires_grad_()
+        for name, value in trained.items()
+    }
+    start = torch.tensor(latents, dtype=torch.float64)
+    logits = reference.forward(forward.graph, given, start, cuts[rung])
+    ones = torch.ones(len(labels))
+    reference.loss(logits, torch.tensor(labels), ones, TEMPERATURE)[1].backward()
+    return {name: value.grad.numpy() for name, value in given.items() if value.grad is not None}

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from sel_edge.bundle.bundle import Bundle, pack_anchors, write_bundle
-from sel_edge.bundle.manifest import ANCHORS_FILE, Manifest, ModelInfo, Preprocessing
+from sel_edge.bundle.manifest import ANCHORS_FILE, Manifest, ModelInfo
+from sel_edge.bundle.preprocessing import ImagePreprocessing
 from sel_edge.compile.fold import fold
 from sel_edge.compile.forward import Forward
 from sel_edge.compile.ladder import LadderOptions
@@ -26,7 +27,7 @@ from tests.compile.networks import NETWORKS, exported, settled
 BATCH, SAMPLES, CLASSES, STEPS, RATE = 8, 6, 5, 8, 0.01
 TEMPERATURE = 2.0
 FIRST = "body.0.near.0.weight"
-VIEW = Preprocessing(16, 16, 3, (0.5,) * 3, (0.25,) * 3)
+VIEW = ImagePreprocessing(16, 16, 3, (0.5,) * 3, (0.25,) * 3)
 OPTIMIZERS: dict[str, Optimizer] = {
     "sgd": Sgd(momentum=0.8, weight_decay=0.01),
     "adam": Adam(weight_decay=0.01),
@@ -55,8 +56,10 @@ def made(folder: Path, optimizer: Optimizer) -> tuple[Bundle, Forward]:
         accuracy={},
         provenance={},
         rungs=compiled.rungs,
+        moments=compiled.moments,
     )
-    anchors = pack_anchors(images, np.arange(len(images)) % CLASSES, features)
+    moments = np.zeros((len(images), 2, compiled.width), np.float32)
+    anchors = pack_anchors(images, np.arange(len(images)) % CLASSES, features, moments)
     members = {**compiled.members, ANCHORS_FILE: anchors}
     bundle = write_bundle(folder / "bundle", manifest, members)
     return bundle, fold(load_graph(model, BATCH))
@@ -85,7 +88,7 @@ def test_steps_of_the_runtime_are_those_of_torch(
     """A short batch with sample weights, from images to trained rows."""
     kind, bundle, forward = case
     anchors, own = bundle.anchors(), bundle.parameters()
-    images, labels = anchors.images[:SAMPLES], anchors.labels[:SAMPLES]
+    images, labels = anchors.frames[:SAMPLES], anchors.labels[:SAMPLES]
     weights = np.linspace(0.2, 2.0, SAMPLES, dtype=np.float32)
     layers = bundle.manifest.rungs[rung].layers
     rng = np.random.default_rng(1)

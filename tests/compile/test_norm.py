@@ -146,6 +146,21 @@ def test_batch_statistics_give_the_logits_of_torch_in_training_mode(case):
     assert set(found) == {"logits"} | {f"{k}/{w}" for w in weights for k in ("scale", "shift")}
 
 
+@pytest.mark.parametrize("parts", [2, 3, 4])
+@pytest.mark.parametrize("name", CASES)
+def test_frames_in_parts_have_the_statistics_of_all(name: str, parts: int) -> None:
+    make, shape = CASES[name]
+    model = exported(settled(make, shape), shape)
+    whole, part = (fold(load_graph(model, FRAMES // count)) for count in (1, parts))
+    image = 2 * normal(FRAMES, *shape, seed=1) + 0.7
+    image[: FRAMES // parts] += 3
+    expected = estimate(norm_graph(whole), image, blend=0.7)
+    found = estimate(norm_graph(part, parts=parts), image, blend=0.7)
+    assert found.keys() == expected.keys()
+    for output, value in expected.items():
+        assert_same(found[output], value, 1e-3)
+
+
 @pytest.mark.parametrize("blend", [1.0, 0.3])
 def test_scale_and_shift_make_the_plain_network_give_the_same_logits(case, blend):
     network, forward, image = case

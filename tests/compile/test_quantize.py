@@ -238,7 +238,7 @@ def convolution(graph, x, rng, rank, groups, stride, name, scale):
 def test_a_trained_network_gives_the_same_answers():
     splits = load_digits_splits("digits")
     train, test = (
-        torch.from_numpy(split.images.transpose(0, 3, 1, 2) / np.float32(127.5) - np.float32(1))
+        torch.from_numpy(split.frames.transpose(0, 3, 1, 2) / np.float32(127.5) - np.float32(1))
         for split in (splits.train, splits.test)
     )
     torch.manual_seed(0)

@@ -33,13 +33,13 @@ def test_decoded_once_per_content_and_options(
     path = pack(tmp_path / "a.zip", image_files)
     first, second = load_splits(str(path)), load_splits(f"folder:{path}?classes=cat,dog")
     assert len(decodings) == 1
-    assert np.array_equal(first.train.images, second.train.images)
+    assert np.array_equal(first.train.frames, second.train.frames)
     assert (first.sha256, first.note) == (second.sha256, second.note)
     assert second.source == f"folder:{path}?classes=cat,dog"
     path.rename(tmp_path / "b.zip")
     load_splits(str(tmp_path / "b.zip"))
     assert len(decodings) == 1, "the content counts, not the name"
-    assert load_splits(f"{tmp_path}/b.zip?size=4").train.images.shape == (6, 4, 4, 3)
+    assert load_splits(f"{tmp_path}/b.zip?size=4").train.frames.shape == (6, 4, 4, 3)
     assert len(decodings) == 2
 
 
@@ -50,7 +50,7 @@ def test_changed_content_is_decoded_again(
     changed = image_files | {"pets/train/cat/0.png": image_files["pets/train/dog/1.png"]}
     after = load_splits(str(pack(tmp_path / "a", changed)))
     assert before.sha256 != after.sha256
-    assert not np.array_equal(before.train.images, after.train.images)
+    assert not np.array_equal(before.train.frames, after.train.frames)
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "foreign"])
@@ -66,10 +66,10 @@ def test_a_damaged_cache_is_rebuilt(
     (cache,) = cache_directory().iterdir()
     good = cache.read_bytes()
     flipped = bytearray(good)
-    flipped[good.index(expected.train.images.tobytes()) + 9] ^= 1
+    flipped[good.index(expected.train.frames.tobytes()) + 9] ^= 1
     bad = {"flip": bytes(flipped), "cut": good[:-100], "empty": b"", "foreign": b"hello"}
     cache.write_bytes(bad[damage])
-    assert np.array_equal(load_splits(str(path)).train.images, expected.train.images)
+    assert np.array_equal(load_splits(str(path)).train.frames, expected.train.frames)
     assert len(decodings) == 2
     load_splits(str(path))
     assert len(decodings) == 2, "the rebuilt cache is good"
@@ -100,7 +100,7 @@ def test_no_damage_to_a_cache_is_ever_seen(
     assert splits.train.classes == expected.train.classes
     assert (splits.note, splits.sha256) == (expected.note, expected.sha256)
     for mine, theirs in ((splits.train, expected.train), (splits.test, expected.test)):
-        assert np.array_equal(mine.images, theirs.images)
+        assert np.array_equal(mine.frames, theirs.frames)
         assert np.array_equal(mine.labels, theirs.labels)
     cache.unlink()
 

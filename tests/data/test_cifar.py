@@ -50,9 +50,9 @@ def test_both_forms_give_the_images(
     splits = load_splits(f"{kind}{pack(tmp_path / name, cifar_files(form))}")
     assert splits.train.classes == ("cat", "dog", "emu")
     train = [cifar_arrays[f"data_batch_{number}"] for number in range(1, 6)]
-    assert np.array_equal(splits.train.images, np.concatenate([images for images, _ in train]))
+    assert np.array_equal(splits.train.frames, np.concatenate([images for images, _ in train]))
     assert np.array_equal(splits.train.labels, np.concatenate([labels for _, labels in train]))
-    assert np.array_equal(splits.test.images, cifar_arrays["test_batch"][0])
+    assert np.array_equal(splits.test.frames, cifar_arrays["test_batch"][0])
     assert splits.note == ""
 
 
@@ -61,7 +61,7 @@ def test_every_pickle_protocol(
     protocol: int, tmp_path: Path, pack: Pack, cifar_files: CifarFiles, cifar_arrays: CifarArrays
 ) -> None:
     splits = load_splits(str(pack(tmp_path / "set.tar", cifar_files("python", protocol))))
-    assert np.array_equal(splits.test.images, cifar_arrays["test_batch"][0])
+    assert np.array_equal(splits.test.frames, cifar_arrays["test_batch"][0])
 
 
 @given(value=plain, protocol=st.integers(1, pickle.HIGHEST_PROTOCOL))
@@ -164,7 +164,7 @@ def test_arrays_are_converted_when_asked(
 ) -> None:
     path = pack(tmp_path / "set.tar.gz", cifar_files("binary"))
     plain, small = (load_splits(f"cifar10:{path}{keys}") for keys in ("", "?size=16&mode=gray"))
-    assert small.test.images.shape == (len(plain.test), 16, 16, 1)
+    assert small.test.frames.shape == (len(plain.test), 16, 16, 1)
 
 
 def test_without_a_path_the_archive_in_the_cache_is_used(

@@ -43,12 +43,12 @@ def test_every_packing_gives_the_same_arrays(
     splits = load_splits(spec)
     assert splits.source == spec
     assert splits.train.classes == ("cat", "dog")
-    assert splits.train.images.shape == (6, 8, 8, 3)
-    assert splits.test.images.shape == (4, 8, 8, 3)
-    assert splits.train.images.dtype == np.uint8
+    assert splits.train.frames.shape == (6, 8, 8, 3)
+    assert splits.test.frames.shape == (4, 8, 8, 3)
+    assert splits.train.frames.dtype == np.uint8
     assert splits.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
     for mine, theirs in ((splits.train, expected.train), (splits.test, expected.test)):
-        assert np.array_equal(mine.images, theirs.images)
+        assert np.array_equal(mine.frames, theirs.frames)
         assert np.array_equal(mine.labels, theirs.labels)
 
 
@@ -61,8 +61,8 @@ def test_pixels_are_those_of_the_files(tmp_path: Path, pack: Pack, encode: Encod
     }
     files = {name: encode(pixels) for name, pixels in pictures.items()}
     splits = load_splits(str(pack(tmp_path / "set.zip", files)))
-    assert splits.train.images[:, 0, 0, 0].tolist() == [0, 1]
-    assert splits.test.images[:, 0, 0, 0].tolist() == [2, 3]
+    assert splits.train.frames[:, 0, 0, 0].tolist() == [0, 1]
+    assert splits.test.frames[:, 0, 0, 0].tolist() == [2, 3]
 
 
 @pytest.mark.parametrize("packing", ["set.tar", "set"])
@@ -91,7 +91,7 @@ def test_classes_are_kept_in_the_order_of_the_data_set(
     assert splits.train.classes == ("ant", "dog")
     assert splits.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
     everything = load_splits(str(path))
-    assert np.array_equal(splits.train.images, everything.train.images[[0, 1, 2, 6, 7, 8]])
+    assert np.array_equal(splits.train.frames, everything.train.frames[[0, 1, 2, 6, 7, 8]])
     assert "fewer than two" in refusal(path, "?classes=dog")
     assert "no class named 'cow'" in refusal(path, "?classes=dog,cow")
 
@@ -103,15 +103,15 @@ def test_gray_images_have_one_channel(tmp_path: Path, pack: Pack, encode: Encode
         for name in ("a", "b")
     }
     path = pack(tmp_path / "set", files)
-    assert load_splits(str(path)).train.images.shape == (2, 4, 4, 1)
-    assert load_splits(f"{path}?mode=rgb").train.images.shape == (2, 4, 4, 3)
+    assert load_splits(str(path)).train.frames.shape == (2, 4, 4, 1)
+    assert load_splits(f"{path}?mode=rgb").train.frames.shape == (2, 4, 4, 3)
 
 
 def test_size_and_mode_convert_and_the_note_says_so(
     tmp_path: Path, pack: Pack, image_files: dict[str, bytes]
 ) -> None:
     splits = load_splits(f"{pack(tmp_path / 'set', image_files)}?size=5&mode=gray")
-    assert splits.train.images.shape == (6, 5, 5, 1)
+    assert splits.train.frames.shape == (6, 5, 5, 1)
     assert splits.note == "resized to 5x5, converted to gray"
 
 
@@ -137,7 +137,7 @@ def test_what_needs_converting_is_refused_and_converted_on_request(
     assert says in message
     remedy = "?size=32" if name == "larger" else "?mode=rgb"
     assert remedy in message
-    converted = load_splits(f"{path}{remedy}").train.images[2]
+    converted = load_splits(f"{path}{remedy}").train.frames[2]
     assert converted.shape[-1] == 3
     if name == "16-bit":
         assert np.array_equal(converted[..., 0], pixels >> 8)
@@ -270,7 +270,7 @@ def test_decoding_holds_each_image_once(
     splits = load_image_folder(path, DataSpec("path", str(path)), "")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert splits.train.images.nbytes + splits.test.images.nbytes == n_bytes
+    assert splits.train.frames.nbytes + splits.test.frames.nbytes == n_bytes
     assert peak < 1.4 * n_bytes
 
 

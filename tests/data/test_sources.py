@@ -18,30 +18,30 @@ from sel_edge.data.sources import load_splits
 def test_digits() -> None:
     pytest.importorskip("sklearn")
     splits = load_splits("digits")
-    assert splits.train.images.shape == (1000, 8, 8, 1)
-    assert splits.test.images.shape == (797, 8, 8, 1)
-    assert splits.train.images.dtype == np.uint8
-    assert splits.train.images.max() == 255
+    assert splits.train.frames.shape == (1000, 8, 8, 1)
+    assert splits.test.frames.shape == (797, 8, 8, 1)
+    assert splits.train.frames.dtype == np.uint8
+    assert splits.train.frames.max() == 255
     assert splits.train.classes == tuple("0123456789")
     counts = np.bincount(splits.test.labels)
     assert counts.min() >= 77
     assert counts.max() <= 82
     again = load_splits("digits?classes=8,9")
     assert again.sha256 == splits.sha256
-    assert np.array_equal(again.test.images, splits.test.images[splits.test.labels >= 8])
+    assert np.array_equal(again.test.frames, splits.test.frames[splits.test.labels >= 8])
     assert set(again.test.labels) == {0, 1}
 
 
 def test_arrays_are_converted_when_asked() -> None:
     plain, large = load_splits("digits"), load_splits("digits?size=16&mode=rgb")
-    assert large.train.images.shape == (1000, 16, 16, 3)
-    assert np.array_equal(large.train.images[..., 0], large.train.images[..., 2])
+    assert large.train.frames.shape == (1000, 16, 16, 3)
+    assert np.array_equal(large.train.frames[..., 0], large.train.frames[..., 2])
     assert np.array_equal(large.test.labels, plain.test.labels)
     # Bilinear interpolation keeps the mean of an image, up to its border.
-    means = large.test.images[..., :1].mean(axis=(1, 2, 3)), plain.test.images.mean(axis=(1, 2, 3))
+    means = large.test.frames[..., :1].mean(axis=(1, 2, 3)), plain.test.frames.mean(axis=(1, 2, 3))
     assert np.abs(means[0] - means[1]).max() < 8
     gray = load_splits("digits?mode=gray")
-    assert np.array_equal(gray.train.images, plain.train.images)
+    assert np.array_equal(gray.train.frames, plain.train.frames)
 
 
 def test_converted_arrays_stay_within_memory(
@@ -49,7 +49,7 @@ def test_converted_arrays_stay_within_memory(
 ) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros((10, 4, 4), np.uint8), y=np.arange(10) % 2)
     monkeypatch.setattr(limits, "decoded_bytes_limit", lambda: 10 * 16 * 16 * 3)
-    assert load_splits(f"{tmp_path}/a.npz?size=16&mode=rgb").train.images.shape[1:] == (16, 16, 3)
+    assert load_splits(f"{tmp_path}/a.npz?size=16&mode=rgb").train.frames.shape[1:] == (16, 16, 3)
     with pytest.raises(DataError, match="smaller size="):
         load_splits(f"{tmp_path}/a.npz?size=17&mode=rgb")
 
@@ -88,9 +88,9 @@ def test_stratified_split(counts: list[int], share: float) -> None:
 def test_real_cifar10(shared_data: Path) -> None:
     splits = load_splits(f"cifar10:{shared_data / 'cifar10-jpeg.tar.gz'}")
     assert splits.note == "JPEG, quality 75, 4:2:0"
-    assert splits.train.images.shape == (50_000, 32, 32, 3)
+    assert splits.train.frames.shape == (50_000, 32, 32, 3)
     assert np.bincount(splits.train.labels).tolist() == [5000] * 10
     assert np.bincount(splits.test.labels).tolist() == [1000] * 10
     assert splits.train.classes[:3] == ("airplane", "automobile", "bird")
-    mean = splits.train.images.mean(axis=(0, 1, 2)) / 255
+    mean = splits.train.frames.mean(axis=(0, 1, 2)) / 255
     assert mean == pytest.approx([0.491, 0.482, 0.447], abs=0.003)

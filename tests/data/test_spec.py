@@ -25,6 +25,14 @@ data_specs = st.one_of(
         mode=st.sampled_from((None, "rgb", "gray")),
     ),
     st.builds(DataSpec, kind=st.sampled_from(("digits", "cifar10")), classes=names),
+    st.builds(
+        DataSpec,
+        kind=st.just("signals"),
+        path=paths,
+        classes=names,
+        label=st.sampled_from(("first", "last")),
+        channels=st.integers(1, 10**6),
+    ),
 )
 segments = st.builds(
     SegmentSpec,
@@ -101,6 +109,12 @@ def test_kind_and_split_are_only_taken_where_they_stand() -> None:
         ("/x?mode=cmyk", "mode=cmyk"),
         ("/x?", "unknown key ''"),
         ("/a+b", "%2B"),
+        ("signals:", "names no path"),
+        ("signals:/x?size=4", "size and mode are of images"),
+        ("npz:/x?channels=2", "label and channels of signals"),
+        ("/x?label=first", "label and channels of signals"),
+        ("signals:/x?label=middle", "label=middle"),
+        ("signals:/x?channels=0", "channels=0"),
     ],
 )
 def test_refused_data_specs(spec: str, says: str) -> None:

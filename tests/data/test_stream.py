@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def whole(stream: Stream, size: int = 100) -> FrameBatch:
     batches = list(stream.batches(size))
     return FrameBatch(
         start=0,
-        images=np.concatenate([batch.images for batch in batches]),
+        frames=np.concatenate([batch.frames for batch in batches]),
         labels=tuple(label for batch in batches for label in batch.labels),
         truths=tuple(truth for batch in batches for truth in batch.truths),
         segment=",".join(dict.fromkeys(batch.segment for batch in batches)),
@@ -41,14 +42,14 @@ def test_batch_size_changes_nothing(kind: str, size: int, seed: int, n: int) -> 
     spec = f"digits:train?corrupt={kind}:3&labels=0.2&seed={seed}&n={n}+digits:test?n=30"
     stream = open_stream(spec)
     reference, other = whole(stream, 64), whole(stream, size)
-    assert np.array_equal(reference.images, other.images)
+    assert np.array_equal(reference.frames, other.frames)
     assert reference.labels == other.labels
     assert reference.truths == other.truths
     assert len(other.truths) == stream.n_frames == n + 30
     start = 0
     for batch in stream.batches(size):
         assert batch.start == start
-        assert len(batch.images) == len(batch.labels) == len(batch.truths) <= size
+        assert len(batch.frames) == len(batch.labels) == len(batch.truths) <= size
         assert batch.start >= n or batch.start + len(batch.truths) <= n, "segments never mix"
         start += len(batch.truths)
 
@@ -70,7 +71,7 @@ def test_orders() -> None:
         whole(open_stream(f"digits?order={order}")) for order in ("original", "sorted", "random")
     )
     assert list(original.truths) == names
-    assert np.array_equal(original.images, test.images)
+    assert np.array_equal(original.frames, test.frames)
     assert list(by_class.truths) == sorted(names)
     assert list(mixed.truths) != names
     assert Counter(mixed.truths) == Counter(names)
@@ -80,18 +81,18 @@ def test_orders() -> None:
 def test_skip_and_n_cut_one_order_into_pieces() -> None:
     everything = whole(open_stream("digits?seed=5"))
     pieces = whole(open_stream("digits?seed=5&n=200+digits?seed=5&skip=200"))
-    assert np.array_equal(everything.images, pieces.images)
+    assert np.array_equal(everything.frames, pieces.frames)
 
 
 def test_all_is_training_then_test_set() -> None:
     splits = load_splits("digits")
     frames = whole(open_stream("digits:all?order=original"))
-    assert np.array_equal(frames.images, np.concatenate([splits.train.images, splits.test.images]))
+    assert np.array_equal(frames.frames, np.concatenate([splits.train.frames, splits.test.frames]))
 
 
 def test_corruption_is_drawn_per_block_of_256() -> None:
-    clean = whole(open_stream("digits:train?seed=3")).images
-    noisy = whole(open_stream("digits:train?seed=3&corrupt=gaussian_noise:2")).images
+    clean = whole(open_stream("digits:train?seed=3")).frames
+    noisy = whole(open_stream("digits:train?seed=3&corrupt=gaussian_noise:2")).frames
     expected = [
         corrupt(clean[at : at + 256], "gaussian_noise", 2, generator(3, "gaussian_noise", number))
         for number, at in enumerate(range(0, len(clean), 256))
@@ -140,6 +141,46 @@ def test_hash_is_of_the_content_and_not_of_names() -> None:
 def test_refused_streams(spec: str, says: str) -> None:
     with pytest.raises(DataError, match=says):
         open_stream(spec)
+
+
+@pytest.fixture
+def signals(tmp_path: Path) -> Path:
+    """Signals of two channels that hold their own number, and three classes."""
+    path = tmp_path / "signals.npz"
+    x = np.arange(60, dtype=np.float32)[:, None, None] + np.zeros((1, 2, 5), np.float32)
+    np.savez(
+        path, x_train=x[:40], y_train=np.arange(40) % 3, x_test=x[40:], y_test=np.arange(40, 60) % 3
+    )
+    return path
+
+
+def test_signals_stream_as_images_do(signals: Path) -> None:
+    stream = open_stream(f"npz:{signals}:all?order=original&labels=0.5&skip=3&n=50")
+    frames = whole(stream, 7)
+    assert stream.frame_shape == (2, 5)
+    assert frames.frames.dtype == np.float32
+    assert frames.frames[:, 0, 0].tolist() == list(range(3, 53))
+    assert frames.truths == tuple(str(number % 3) for number in range(3, 53))
+    assert sum(label is not None for label in frames.labels) == 25
+    by_class = whole(open_stream(f"npz:{signals}:all?order=sorted"))
+    assert list(by_class.truths) == sorted(frame for frame in by_class.truths)
+    mixed = whole(open_stream(f"npz:{signals}:all?seed=4"), 13)
+    assert sorted(mixed.frames[:, 1, 2].tolist()) == list(range(60))
+    assert np.array_equal(mixed.frames, whole(open_stream(f"npz:{signals}:all?seed=4"), 60).frames)
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_corruptions_are_of_images(kind: str, signals: Path) -> None:
+    with pytest.raises(DataError, match=rf"signals .*corruption {kind} takes images"):
+        open_stream(f"npz:{signals}?corrupt={kind}:1")
+    frames = np.zeros((3, 2, 5), np.float32)
+    with pytest.raises(DataError, match="takes images"):
+        corrupt(frames, kind, 1, generator(0, kind))
+
+
+def test_one_stream_is_of_one_kind(signals: Path) -> None:
+    with pytest.raises(DataError, match=r"images of .* signals of channels, length \[2, 5\]"):
+        open_stream(f"npz:{signals}+digits")
 
 
 def test_a_batch_holds_at_least_one_frame() -> None:

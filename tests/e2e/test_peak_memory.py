@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sel_edge.bundle.bundle import Bundle
-from sel_edge.bundle.manifest import Preprocessing
+from sel_edge.bundle.preprocessing import ImagePreprocessing
 from sel_edge.cli.export_bundle import make_bundle
 from sel_edge.cli.export_source import Source
 from sel_edge.compile.ladder import LadderOptions
@@ -47,7 +47,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         name="resnet18",
         width=16,
         classes=classes,
-        preprocessing=Preprocessing(32, 32, 3, (0.5,) * 3, (0.25,) * 3),
+        preprocessing=ImagePreprocessing(32, 32, 3, (0.5,) * 3, (0.25,) * 3),
         anchors=Dataset(images, np.arange(10) % 5, classes),
         held_out=True,
         calibration=images,

@@ -23,7 +23,7 @@ def losses(bundle: Bundle, rung: str) -> list[float]:
     """Mean loss over one batch before each of `STEPS` steps, nats."""
     step = TrainingStep(bundle, rung, bundle.parameters(), CHANNELS[rung], threads=1)
     anchors, batch = bundle.anchors(), step.rung.batch
-    prepared = step.prepare(Engine(bundle).latents(anchors.images[:batch], rung))
+    prepared = step.prepare(Engine(bundle).latents(anchors.frames[:batch], rung))
     return [
         float(step.step(prepared, anchors.labels[:batch], learning_rate=LEARNING_RATE).loss.mean())
         for _ in range(STEPS)
@@ -33,5 +33,5 @@ def losses(bundle: Bundle, rung: str) -> list[float]:
 def renormalized(bundle: Bundle) -> list[float]:
     """The first biases of the normalized layer, estimated anew from some anchors."""
     estimator = Renormalizer(bundle, bundle.parameters(), threads=1)
-    new = estimator.estimate(bundle.anchors().images[: estimator.frames], blend=0.5)
+    new = estimator.estimate(bundle.anchors().frames[: estimator.frames], blend=0.5)
     return new["conv.bias"][:4].tolist()

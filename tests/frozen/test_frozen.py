@@ -39,7 +39,7 @@ def test_a_bundle_of_every_schema(schema):
     assert bundle.manifest.schema == schema
     assert bundle.manifest.bundle_hash == expected["bundle_hash"]
     anchors = bundle.anchors()
-    features, logits = Engine(bundle).infer(anchors.images)
+    features, logits = Engine(bundle).infer(anchors.frames)
     np.testing.assert_allclose(features, anchors.features, atol=1e-4)
     weight, bias = bundle.head()
     np.testing.assert_allclose(logits, features @ weight.T + bias, atol=1e-4)
@@ -70,7 +70,7 @@ def test_the_int8_graph_of_schema_2_still_answers_like_the_other(tmp_path):
     bundle = open_bundle(FROZEN / "bundle-v2")
     shutil.copytree(bundle.path, tmp_path / "bundle")
     shutil.copy(bundle.member(bundle.manifest.int8), tmp_path / "bundle" / GRAPH_FILE)
-    images = bundle.anchors().images
+    images = bundle.anchors().frames
     answers = Engine(replace(bundle, path=tmp_path / "bundle")).infer(images)[1].argmax(axis=1)
     assert (answers == Engine(bundle).infer(images)[1].argmax(axis=1)).mean() > 0.95
 

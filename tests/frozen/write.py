@@ -23,8 +23,8 @@ from sel_edge.bundle.manifest import (
     SCHEMA,
     Manifest,
     ModelInfo,
-    Preprocessing,
 )
+from sel_edge.bundle.preprocessing import ImagePreprocessing
 from sel_edge.compile.ladder import LadderOptions
 from sel_edge.compile.package import package
 from sel_edge.core.ledger import LedgerWriter, Session, read_ledger
@@ -69,12 +69,12 @@ def freeze_bundle(folder: Path) -> Bundle:
         plain = build_bundle(Path(temporary) / "plain", conftest.Network())
         model = with_normalization(onnx.load(plain.member(GRAPH_FILE)))
         anchors = plain.member(ANCHORS_FILE).read_bytes()
-        images = Preprocessor(plain.manifest.preprocessing)(plain.anchors().images)
+        images = Preprocessor(plain.manifest.preprocessing)(plain.anchors().frames)
     compiled = package(model, LadderOptions(batch=BATCH, frames=FRAMES, share=SHARE), images)
     manifest = replace(plain.manifest, rungs=compiled.rungs, int8=INT8_FILE)
     members = {**compiled.members, ANCHORS_FILE: anchors}
     bundle = write_bundle(folder / f"bundle-v{SCHEMA}", manifest, members)
-    logits = Engine(bundle).infer(bundle.anchors().images)[1]
+    logits = Engine(bundle).infer(bundle.anchors().frames)[1]
     expected = {
         "bundle_hash": bundle.manifest.bundle_hash,
         "first_logits": logits[0].tolist(),
@@ -92,7 +92,7 @@ def freeze_trainable(folder: Path) -> None:
     classes, shape = ("a", "b", "c", "d", "e"), (3, 8, 8)
     network = settled(blocks, shape)
     options = LadderOptions(batch=BATCH, frames=FRAMES, share=0.25, deep_from=DEEP_FROM)
-    view = Preprocessing(8, 8, 3, (0.5,) * 3, (0.25,) * 3)
+    view = ImagePreprocessing(8, 8, 3, (0.5,) * 3, (0.25,) * 3)
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
     pixels = Preprocessor(view)(images)
     compiled = package(exported(network, shape), options, pixels)

@@ -34,7 +34,7 @@ def cold_scores(model, data, normalize) -> np.ndarray:
     """Cross-entropy of every image under the first weights, in evaluation mode."""
     model.eval()
     with torch.no_grad():
-        log_p = torch.log_softmax(model(normalize(data.images, CPU)).double(), dim=1)
+        log_p = torch.log_softmax(model(normalize(data.frames, CPU)).double(), dim=1)
     return -log_p[np.arange(len(data)), data.labels].numpy()
 
 
@@ -42,7 +42,7 @@ def first_gamma(model, data, normalize, percentile: float) -> float:
     """The percentile of |gradient| over all parameters for one batch of 128 at fresh weights."""
     fresh = copy.deepcopy(model).train()
     chosen = generator(0, "gamma_0").choice(len(data), 128, replace=False)
-    logits = fresh(normalize(data.images[chosen], CPU))
+    logits = fresh(normalize(data.frames[chosen], CPU))
     (-torch.log_softmax(logits, 1)[range(128), data.labels[chosen]]).mean().backward()
     gradients = np.concatenate([p.grad.numpy().ravel() for p in fresh.parameters()])
     return float(np.quantile(np.abs(gradients), percentile / 100))

@@ -153,8 +153,8 @@ def test_held_out_anchors_are_not_trained_on(tmp_path):
     assert np.bincount(everything.labels[chosen]).tolist() == [7, 7, 7, 7]
     trained_on = without_anchors(everything, 7, run.info["seed"])
     assert run.info["data"]["n_train"] == len(trained_on) == len(everything) - 28
-    images = {image.tobytes() for image in trained_on.images}
-    assert not any(everything.images[index].tobytes() in images for index in chosen)
+    images = {image.tobytes() for image in trained_on.frames}
+    assert not any(everything.frames[index].tobytes() in images for index in chosen)
 
 
 def test_an_interrupted_run_with_momentum_resumes_to_the_same_bits(tmp_path):

@@ -17,7 +17,8 @@ from onnx import TensorProto, helper
 from safetensors.numpy import save
 
 from sel_edge.bundle.bundle import Bundle, pack_anchors, write_bundle
-from sel_edge.bundle.manifest import Manifest, ModelInfo, Preprocessing
+from sel_edge.bundle.manifest import Manifest, ModelInfo
+from sel_edge.bundle.preprocessing import ImagePreprocessing
 from sel_edge.core.standin import fit_standin
 
 CLASSES = ("east", "north-east", "north", "north-west")
@@ -163,7 +164,7 @@ def build_bundle(path: Path, network: Network, held_out: bool = True) -> Bundle:
     manifest = Manifest(
         model=ModelInfo("gratings", FILTERS, 1348, FILTERS * 25 * SIDE * SIDE + FILTERS * 4),
         classes=CLASSES,
-        preprocessing=Preprocessing(SIDE, SIDE, 1, (MEAN,), (STD,)),
+        preprocessing=ImagePreprocessing(SIDE, SIDE, 1, (MEAN,), (STD,)),
         temperature=1.5,
         head_weight="fc.weight",
         head_bias="fc.bias",

@@ -15,6 +15,7 @@ import pytest
 from sel_edge.bundle.bundle import Bundle, write_bundle
 from sel_edge.core.errors import BundleError, ConfigError, DataError
 from sel_edge.runtime.engine import MAX_BATCH, Engine
+from sel_edge.runtime.session import Session
 from sel_edge.runtime.step_inputs import differing
 from tests.runtime import trainable
 from tests.runtime.conftest import CLASSES, FILTERS, SIDE, Network, Patterns
@@ -142,6 +143,33 @@ def test_loading_replaces_what_was_loaded_before() -> None:
     expected = engine.infer(images)[1]
     for parameters in (learned("head"), {**trainable.bundle().parameters(), **tail}):
         engine.load(parameters)
+    assert np.array_equal(engine.infer(images)[1], expected)
+
+
+def test_a_pause_changes_nothing_but_memory() -> None:
+    engine, images = Engine(trainable.bundle(), threads=1), trainable.images(4)
+    engine.load(learned("tail"))
+    expected = engine.infer(images)[1]
+    for parameters in ({}, learned("tail")):
+        engine.load(parameters, pause=True)
+    assert np.array_equal(engine.infer(images)[1], expected)
+
+
+def test_after_a_pause_that_failed_there_is_the_bundles_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine, images = Engine(trainable.bundle(), threads=1), trainable.images(4)
+    expected = engine.infer(images)[1]
+    engine.load(learned("tail"))
+
+    def refuse(path: Path, threads: int, parameters: dict[str, np.ndarray]) -> Session:
+        if parameters:
+            raise BundleError("No memory is left.", "Some is expected.", "Add some.")
+        return Session(path, threads, parameters)
+
+    monkeypatch.setattr("sel_edge.runtime.engine.Session", refuse)
+    with pytest.raises(BundleError):
+        engine.load(learned("tail"), pause=True)
     assert np.array_equal(engine.infer(images)[1], expected)
 
 

@@ -22,7 +22,7 @@ def bundle() -> Bundle:
 
 def scores(bundle: Bundle, count: int, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
     anchors = bundle.anchors()
-    latents = Engine(bundle, 1).latents(anchors.images[:count], "tail")
+    latents = Engine(bundle, 1).latents(anchors.frames[:count], "tail")
     importance = Importance(bundle, "tail", bundle.parameters(), 1)
     return importance.of(latents, anchors.labels[:count], weights)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def test_frames_as_in_training_change_less_than_others() -> None:
     again, own = estimator(), bundle().parameters()
     usual, other = (again.estimate(frames) for frames in (images(FRAMES), pale(images(FRAMES))))
 
-    def distance(found: dict[str, NDArray[np.float32]]) -> float:
+    def distance(found: Mapping[str, NDArray[np.float32]]) -> float:
         return sum(float(np.square(value - own[name]).sum()) for name, value in found.items())
 
     assert 2 * distance(usual) < distance(other)
@@ -100,7 +101,7 @@ def test_statistics_that_overflow_are_not_used(size: float) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, FRAMES - 1, FRAMES + 1])
 def test_another_number_of_frames_is_refused(count: int) -> None:
-    with pytest.raises(DataError, match=f"{FRAMES} images and a blend from 0 to 1"):
+    with pytest.raises(DataError, match=f"{FRAMES} frames and a blend from 0 to 1"):
         estimator().estimate(images(count))
 
 

@@ -63,17 +63,17 @@ bundle = open_bundle(Path(sys.argv[1]))
 engine, own, anchors = Engine(bundle, threads=1), bundle.parameters(), bundle.anchors()
 for name, rung in bundle.manifest.rungs.items():
     if name == "norm":
-        engine.load(Renormalizer(bundle, own).estimate(anchors.images[: rung.batch]))
+        engine.load(Renormalizer(bundle, own).estimate(anchors.frames[: rung.batch]))
         continue
     channels = {layer.weight: np.arange(layer.rows or 2) for layer in rung.layers}
     step = TrainingStep(bundle, name, own, channels, threads=1)
-    latents = Latents.of(engine.latents(anchors.images[: rung.batch], name))
+    latents = Latents.of(engine.latents(anchors.frames[: rung.batch], name))
     batch = Batches(step, latents, 2**20)[0]
     labels = anchors.labels[: rung.batch]
     losses = [step.step(batch, labels, learning_rate=0.01).loss.mean() for _ in range(5)]
     assert losses[-1] < losses[0], (name, losses)
     engine.load(step.applied(own))
-    engine.infer(anchors.images)
+    engine.infer(anchors.frames)
 """
 
 

@@ -40,7 +40,7 @@ def engine() -> Engine:
 
 
 def images(count: int, start: int = 0) -> NDArray[np.uint8]:
-    return bundle().anchors().images[start : start + count]
+    return bundle().anchors().frames[start : start + count]
 
 
 def labels(count: int, start: int = 0) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from sel_edge.runtime.engine import Engine
 def main() -> None:
     """Infer one image and say so."""
     bundle = open_bundle(Path(sys.argv[1]))
-    images = bundle.anchors().images[:1]
+    images = bundle.anchors().frames[:1]
     features, logits = Engine(bundle, int(sys.argv[2])).infer(images)
     print(features.shape, logits.shape, flush=True)
 

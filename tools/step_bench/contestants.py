@@ -49,7 +49,7 @@ def contestants(subject: Subject, threads: int, folder: Path) -> Timed:
         if rung in bundle.manifest.rungs:
             timed |= training_pair(subject, rung, engine, threads)
     timed["torch.full"] = timed.pop("full.torch")
-    normalizer = Renormalizer(bundle, bundle.parameters(), threads)
+    normalizer = Renormalizer(bundle, {}, threads)
     images, labels = samples(bundle, normalizer.frames)
     timed["norm"] = lambda: normalizer.estimate(images)
     timed["forward"] = lambda: engine.infer(images)

@@ -32,7 +32,7 @@ def main() -> None:
 def learn(bundle: Bundle, rung: str, engine: Engine, steps: int, threads: int) -> None:
     """Some steps of a rung, or estimates of `norm`."""
     if rung == NORM:
-        normalizer = Renormalizer(bundle, bundle.parameters(), threads)
+        normalizer = Renormalizer(bundle, {}, threads)
         images, _ = samples(bundle, normalizer.frames)
         for _ in range(steps):
             normalizer.estimate(images)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.bundle.bundle import Bundle
+from sel_edge.core.frames import Frames
 from sel_edge.runtime.engine import Engine
 from sel_edge.runtime.training import Prepared, StepResult, TrainingStep
 
@@ -13,10 +14,10 @@ LEARNING_RATE, MOMENTUM = 1e-4, 0.9
 TRAINING = ("head", "tail", "deep", "full")
 
 
-def samples(bundle: Bundle, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The first images uint8 [count, H, W, C] and labels int64 [count] of the anchors."""
+def samples(bundle: Bundle, count: int) -> tuple[Frames, NDArray[np.int64]]:
+    """The first frames and labels int64 [count] of the anchors."""
     anchors = bundle.anchors()
-    return anchors.images[:count], anchors.labels[:count]
+    return anchors.frames[:count], anchors.labels[:count]
 
 
 def chosen_channels(bundle: Bundle, rung: str) -> dict[str, NDArray[np.int64]]:

@@ -13,20 +13,21 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sel_edge.bundle.bundle import Bundle
-from sel_edge.bundle.manifest import Preprocessing
+from sel_edge.bundle.preprocessing import ImagePreprocessing
 from sel_edge.bundle.rungs import Rung
 from sel_edge.cli.export_bundle import make_bundle
 from sel_edge.cli.export_source import Source
 from sel_edge.compile.export import torch_model
 from sel_edge.compile.ladder import LadderOptions
 from sel_edge.compile.optimizers import Sgd
+from sel_edge.core.frames import Frames
 from sel_edge.data.dataset import Dataset
 from sel_edge.pretrain.model import ResNet18
 from sel_edge.runtime.preprocess import Preprocessor
 from tools.step_bench.ours import MOMENTUM
 
 CLASSES, SIDE = 10, 32
-VIEW = Preprocessing(SIDE, SIDE, 3, (0.5,) * 3, (0.25,) * 3)
+VIEW = ImagePreprocessing(SIDE, SIDE, 3, (0.5,) * 3, (0.25,) * 3)
 SETTLING_BATCHES = 3
 
 
@@ -69,7 +70,7 @@ def make_subject(folder: Path, width: int, batch: int, frames: int, share: float
         share: of each layer's channels that `tail` and `deep` train.
     """
     anchors = _anchors(max(batch, frames))
-    image = torch.from_numpy(Preprocessor(VIEW)(anchors.images))
+    image = torch.from_numpy(Preprocessor(VIEW)(anchors.frames))
     network = _settled(width, image)
     source = Source(
         model=torch_model(network, (3, SIDE, SIDE)),
@@ -79,8 +80,8 @@ def make_subject(folder: Path, width: int, batch: int, frames: int, share: float
         preprocessing=VIEW,
         anchors=anchors,
         held_out=True,
-        calibration=anchors.images,
-        predict=lambda images: _predict(network, images),
+        calibration=anchors.frames,
+        predict=lambda frames: _predict(network, frames),
         seed=0,
         accuracy={},
         provenance={"made_by": "tools/bench_step.py"},
@@ -146,9 +147,9 @@ def _settled(width: int, image: torch.Tensor) -> ResNet18:
     return network.eval()
 
 
-def _predict(network: ResNet18, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _predict(network: ResNet18, frames: Frames) -> NDArray[np.float32]:
     with torch.no_grad():
-        logits: NDArray[np.float32] = network(torch.from_numpy(Preprocessor(VIEW)(images))).numpy()
+        logits: NDArray[np.float32] = network(torch.from_numpy(Preprocessor(VIEW)(frames))).numpy()
     return logits
 
 

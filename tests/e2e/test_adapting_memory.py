@@ -1,0 +1,24 @@
+"""The peak memory of a process that infers and adapts a ResNet-18 of width 64, in fp32."""
+
+from __future__ import annotations
+
+import pytest
+
+from tools.step_bench.processes import peak_rss_bytes
+from tools.step_bench.subject import Subject, make_subject
+
+STEPS = 3
+LIMITS_MB = {"norm": 200, "head": 140, "tail": 190, "deep": 515, "full": 685}
+"""What was measured, and 2 % for other versions of the system's libraries."""
+
+pytestmark = pytest.mark.proof
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    return make_subject(tmp_path_factory.mktemp("memory"), width=64, batch=32, frames=64, share=0.1)
+
+
+@pytest.mark.parametrize("rung", LIMITS_MB)
+def test_an_adapting_process_stays_within_its_memory(subject: Subject, rung: str) -> None:
+    assert peak_rss_bytes(subject, rung, STEPS, threads=1) <= 1e6 * LIMITS_MB[rung]
