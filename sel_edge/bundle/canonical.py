@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sel_edge.bundle.domain import Domain, Norm
 from sel_edge.core.errors import BundleError
 
 MAX_TEXT_BYTES = 1024
@@ -24,15 +25,12 @@ MAX_RANK = 8
 HASH_BYTES = 32
 NETWORK_PREFIX = b"sel-edge network 1\0"
 
-Norm = Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""Weight of a layer -> scale and shift of its output channels, float32 [C] each."""
-
 
 def network_hash(
     base: str,
     learned: tuple[str, ...],
     changed: Mapping[str, NDArray[np.float32]],
-    norm: Norm,
+    domains: Mapping[int, Domain],
 ) -> str:
     """What names a network: SHA-256 of all in which it differs from its bundle.
 
@@ -40,7 +38,7 @@ def network_hash(
         base: hash of the bundle.
         learned: classes beyond the bundle's.
         changed: whole parameters that differ from the bundle's, float32.
-        norm: scales and shifts; empty for the bundle's own statistics.
+        domains: by number, beside the bundle's own.
 
     Raises:
         BundleError: a name is empty or too long.
@@ -51,7 +49,7 @@ def network_hash(
     for name, value in sorted(changed.items()):
         digest.update(text_bytes(name) + shape_bytes(value.shape))
         digest.update(float_bytes(value))
-    digest.update(norm_bytes(norm))
+    digest.update(counted(domain_bytes(*pair) for pair in sorted(domains.items())))
     return digest.hexdigest()
 
 
@@ -93,6 +91,14 @@ def norm_bytes(norm: Norm) -> bytes:
         + float_bytes(np.asarray(shift))
         for name, (scale, shift) in sorted(norm.items())
     )
+
+
+def domain_bytes(number: int, domain: Domain | None) -> bytes:
+    """A domain with its number; None for one that is no more."""
+    if domain is None:
+        return struct.pack("<II", number, 0)
+    place = struct.pack("<I", len(domain.place)) + float_bytes(domain.place)
+    return struct.pack("<II", number, domain.frames) + place + norm_bytes(domain.norm)
 
 
 def counted(parts: Iterable[bytes]) -> bytes:
@@ -191,6 +197,16 @@ class Reader:
             (channels,) = self.unpack("<I")
             found[name] = (self.floats((channels,)), self.floats((channels,)))
         return found
+
+    def domain(self, after: int) -> tuple[int, Domain | None]:
+        """A numbered domain that `domain_bytes` wrote, behind another number."""
+        number, frames = self.unpack("<II")
+        if number <= after:
+            raise ValueError("its domains are not in order or are repeated")
+        if frames == 0:
+            return number, None
+        (size,) = self.unpack("<I")
+        return number, Domain(self.floats((size,)), frames, self.norm())
 
     def finish(self) -> None:
         """Refuse bytes that nothing has read."""

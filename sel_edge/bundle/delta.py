@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.bundle.canonical import (
-    Norm,
     Reader,
     counted,
+    domain_bytes,
     float_bytes,
-    norm_bytes,
     shape_bytes,
     text_bytes,
 )
+from sel_edge.bundle.domain import OWN, Domain
 from sel_edge.bundle.keys import KEY_BYTES, SIGNATURE_BYTES, PrivateKey, PublicKey
 from sel_edge.core.errors import BundleError
 
@@ -32,7 +32,7 @@ MAX_DELTA_BYTES = 2**28
 PURPOSE = "delta 1"
 """Keeps a signature of a delta from being taken for one of anything else."""
 _START = "<4sHHQQ"
-_WITH_NORM = 1
+"""Magic, version, 0, counter, frame."""
 _TRAILER_BYTES = KEY_BYTES + SIGNATURE_BYTES
 START_BYTES = struct.calcsize(_START)
 
@@ -64,7 +64,7 @@ class Delta:
         frame: frames that the device had seen when it made the delta.
         learned: all classes beyond the bundle's, as they are afterwards.
         rows: parameter -> its rows that differ.
-        norm: scales and shifts afterwards, all of them; None if they stay as they are.
+        domains: number -> domain that is new or differs; None for one that is no more.
     """
 
     base: str
@@ -74,7 +74,7 @@ class Delta:
     frame: int
     learned: tuple[str, ...]
     rows: Mapping[str, Rows]
-    norm: Norm | None
+    domains: Mapping[int, Domain | None]
 
     @cached_property
     def content(self) -> bytes:
@@ -83,15 +83,14 @@ class Delta:
         Raises:
             BundleError: a name cannot be stored.
         """
-        flags = 0 if self.norm is None else _WITH_NORM
         hashes = "".join((self.base, self.parent, self.new))
         return b"".join(
             (
-                struct.pack(_START, MAGIC, VERSION, flags, self.counter, self.frame),
+                struct.pack(_START, MAGIC, VERSION, 0, self.counter, self.frame),
                 bytes.fromhex(hashes),
                 counted(text_bytes(name) for name in self.learned),
                 counted(_rows_bytes(name, rows) for name, rows in sorted(self.rows.items())),
-                b"" if self.norm is None else norm_bytes(self.norm),
+                counted(domain_bytes(*pair) for pair in sorted(self.domains.items())),
             )
         )
 
@@ -171,7 +170,7 @@ def _parse(content: bytes) -> Delta:
             f"This version of sel-edge reads version {VERSION}.",
             "Update sel-edge, or make the delta again with this version.",
         )
-    if flags not in (0, _WITH_NORM):
+    if flags:
         raise ValueError(f"its flags are {flags}")
     base, parent, new = reader.hash(), reader.hash(), reader.hash()
     learned = tuple(reader.text() for _ in range(reader.count()))
@@ -182,9 +181,13 @@ def _parse(content: bytes) -> Delta:
     for _ in range(reader.count()):
         name = reader.text(after=name)
         rows[name] = _read_rows(reader)
-    norm = reader.norm() if flags else None
+    domains: dict[int, Domain | None] = {}
+    number = OWN
+    for _ in range(reader.count()):
+        number, domain = reader.domain(after=number)
+        domains[number] = domain
     reader.finish()
-    return Delta(base, parent, new, counter, frame, learned, rows, norm)
+    return Delta(base, parent, new, counter, frame, learned, rows, domains)
 
 
 def _read_rows(reader: Reader) -> Rows:

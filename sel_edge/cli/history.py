@@ -70,7 +70,7 @@ def described(history: History) -> list[str]:
 def changes(entry: Entry) -> str:
     """What an update changed, in words."""
     parts = [f"{sum(entry.rows.values())} rows of {len(entry.rows)} tensors"] if entry.rows else []
-    parts += ["normalization"] if entry.norm else []
+    parts += ["domains"] if entry.domains else []
     parts += [f"classes learned: {names(entry.learned)}"] if entry.learned else []
     return ", ".join(parts)
 

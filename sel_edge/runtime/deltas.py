@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sel_edge.bundle.canonical import Norm, norm_bytes
+from sel_edge.bundle.canonical import domain_bytes
 from sel_edge.bundle.delta import Delta, Rows
 from sel_edge.core.errors import BundleError
 from sel_edge.runtime.head import Head
@@ -29,7 +29,10 @@ def between(before: Network, after: Network, counter: int, frame: int) -> Delta:
     for name in sorted(before.changed.keys() | after.changed.keys()):
         if (found := _rows(before.parameter(name), after.parameter(name))) is not None:
             rows[name] = found
-    same_norm = norm_bytes(before.norm) == norm_bytes(after.norm)
+    numbers = sorted(before.domains.keys() | after.domains.keys())
+    domains = [
+        (number, before.domains.get(number), after.domains.get(number)) for number in numbers
+    ]
     return Delta(
         base=before.bundle_hash,
         parent=before.hash,
@@ -38,7 +41,11 @@ def between(before: Network, after: Network, counter: int, frame: int) -> Delta:
         frame=frame,
         learned=after.learned,
         rows=rows,
-        norm=None if same_norm else after.norm,
+        domains={
+            number: new
+            for number, old, new in domains
+            if domain_bytes(number, old) != domain_bytes(number, new)
+        },
     )
 
 
@@ -70,8 +77,7 @@ def apply(network: Network, delta: Delta) -> Network:
             _require_count(name, rows, len(network.parameter(name)))
             body[name] = (rows.indices, rows.values)
     head = Head(heads[base.head_weight], heads[base.head_bias], classes)
-    norm: Norm = network.norm if delta.norm is None else delta.norm
-    result = network.with_head(head).with_rows(body).with_norm(norm)
+    result = network.with_head(head).with_rows(body).with_domains(delta.domains)
     if result.hash != delta.new:
         raise _refused(f"leads to the network {result.hash}", f"{delta.new}, as it says,")
     return result

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.bundle.bundle import Bundle
-from sel_edge.bundle.canonical import Norm, network_hash
+from sel_edge.bundle.canonical import network_hash
+from sel_edge.bundle.domain import OWN, Domain, Norm
 from sel_edge.core.errors import BundleError
 from sel_edge.runtime.head import Head
 from sel_edge.runtime.step_inputs import Parameters
@@ -50,17 +51,16 @@ class Network:
     Attributes:
         base: the bundle's part of it.
         learned: classes beyond the bundle's.
-        changed: whole parameters that differ from the bundle's, before `norm` is applied; a
-            classifier among them may have more rows than the bundle's.
-        norm: weight of a layer -> scale and shift float32 [C] of its output channels: the layer
-            computes with scale * weight and scale * bias + shift. Empty for the bundle's own
-            statistics.
+        changed: whole parameters that differ from the bundle's, before a domain's normalization is
+            applied; a classifier among them may have more rows than the bundle's.
+        domains: number -> domain, beside the bundle's own (`OWN`). They share the weights, and
+            each has its normalization.
     """
 
     base: Base
     learned: tuple[str, ...] = ()
     changed: Parameters = field(default_factory=dict)
-    norm: Norm = field(default_factory=dict)
+    domains: Mapping[int, Domain] = field(default_factory=dict)
 
     @property
     def bundle_hash(self) -> str:
@@ -75,14 +75,21 @@ class Network:
     @cached_property
     def hash(self) -> str:
         """SHA-256 that names this network: equal for equal bits, by whatever way it came about."""
-        return network_hash(self.base.hash, self.learned, self.changed, self.norm)
+        return network_hash(self.base.hash, self.learned, self.changed, self.domains)
 
-    @cached_property
-    def body_hash(self) -> str:
-        """The same without the classifier: an engine needs new weights only if this differs."""
+    def norm(self, number: int) -> Norm:
+        """The normalization in a domain; empty, the bundle's own, in its own and unknown ones."""
+        return self.domains[number].norm if number in self.domains else {}
+
+    def body_hash(self, number: int) -> str:
+        """What names the network in one domain, without the classifier.
+
+        An engine needs new weights only if this differs.
+        """
         head = (self.base.head_weight, self.base.head_bias)
         body = {name: value for name, value in self.changed.items() if name not in head}
-        return network_hash(self.base.hash, (), body, self.norm)
+        domain = Domain(np.zeros(0, np.float32), 1, self.norm(number))
+        return network_hash(self.base.hash, (), body, {1: domain})
 
     @cached_property
     def head(self) -> Head:
@@ -91,7 +98,7 @@ class Network:
         return Head(weight, bias, self.classes)
 
     def parameter(self, name: str) -> NDArray[np.float32]:
-        """A parameter before `norm` is applied.
+        """A parameter before any normalization is applied.
 
         Raises:
             BundleError: the bundle has none of that name.
@@ -100,34 +107,39 @@ class Network:
             raise _unfit(name, "unknown")
         return self.changed[name] if name in self.changed else self.base.parameters[name]
 
-    def effective(self, parameters: Parameters | None = None) -> dict[str, NDArray[np.float32]]:
-        """The parameters that differ from the bundle's, as `Engine.load` takes them.
+    def effective(
+        self, number: int = OWN, parameters: Parameters | None = None
+    ) -> dict[str, NDArray[np.float32]]:
+        """The parameters that differ from the bundle's in a domain, as `Engine.load` takes them.
 
         The classifier is left out: the runtime computes it itself, from `head`, which may have
         more classes than the engine's graph.
 
         Args:
+            number: of the domain.
             parameters: the bundle's, if the caller has them in memory; else they are read.
         """
         own = self.base.parameters if parameters is None else parameters
         head = (self.base.head_weight, self.base.head_bias)
         found = {name: value for name, value in self.changed.items() if name not in head}
-        for name, (scale, shift) in self.norm.items():
+        for name, (scale, shift) in self.norm(number).items():
             bias = self.base.biases[name]
             weight = found.get(name, own[name])
             found[bias] = found.get(bias, own[bias]) * scale + shift
             found[name] = weight * _per_row(scale, weight)
         return found
 
-    def whole(self, parameters: Parameters | None = None) -> dict[str, NDArray[np.float32]]:
+    def whole(
+        self, number: int = OWN, parameters: Parameters | None = None
+    ) -> dict[str, NDArray[np.float32]]:
         """Every parameter as the network computes with it, as `TrainingStep` takes them.
 
         Args:
-            parameters: as for `effective`.
+            number, parameters: as for `effective`.
         """
         own = self.base.parameters if parameters is None else parameters
         head = {self.base.head_weight: self.head.weight, self.base.head_bias: self.head.bias}
-        return {**own, **self.effective(own), **head}
+        return {**own, **self.effective(number, own), **head}
 
     def with_head(self, head: Head) -> Network:
         """With another classifier.
@@ -170,28 +182,26 @@ class Network:
             new[name] = value
         return replace(self, changed=self._changed(new))
 
-    def with_norm(self, norm: Norm) -> Network:
-        """With other normalization, all of it; an empty one is the bundle's own.
+    def with_domains(self, domains: Mapping[int, Domain | None]) -> Network:
+        """With some domains added, replaced or, where None, taken away.
 
         Raises:
-            BundleError: a layer is unknown or the classifier, or scale and shift do not fit it or
-                are not finite.
+            BundleError: a number is not above `OWN`, a layer is unknown or the classifier, or its
+                scale and shift do not fit it or are not finite.
         """
-        for name, pair in norm.items():
-            layer = self.base.parameters.get(name) if name in self.base.biases else None
-            if layer is None or name == self.base.head_weight:
-                raise _unfit(name, "no layer that can be normalized")
-            for value in pair:
-                fits = value.shape == layer.shape[:1] and value.dtype == np.float32
-                if not fits or not np.isfinite(value).all():
-                    raise _unfit(name, f"to be scaled by {value.dtype} {list(value.shape)}")
-        kept = {name: (_frozen(scale), _frozen(shift)) for name, (scale, shift) in norm.items()}
-        return replace(self, norm=kept)
+        found = dict(self.domains)
+        for number, domain in domains.items():
+            found.pop(number, None)
+            if domain is not None:
+                self._require_domain(number, domain)
+                norm = {name: (_frozen(a), _frozen(b)) for name, (a, b) in domain.norm.items()}
+                found[number] = Domain(_frozen(domain.place), domain.frames, norm)
+        return replace(self, domains=dict(sorted(found.items())))
 
     def rows_to_bundle_coordinates(
-        self, rows: SelectedRows
+        self, rows: SelectedRows, number: int = OWN
     ) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Rows that were trained under `norm`, as `with_rows` takes them.
+        """Rows that were trained in a domain, as `with_rows` takes them.
 
         A weight's row is divided by its channel's scale; a bias has its shift taken off first.
         Channels whose scale lies within `MIN_SCALE` of zero are left out, so that they keep the
@@ -200,11 +210,12 @@ class Network:
 
         Args:
             rows: as the network computes with them.
+            number: of the domain.
         """
         found = {}
         weights = {bias: weight for weight, bias in self.base.biases.items()}
         for name, (indices, values) in rows.items():
-            pair = self.norm.get(weights.get(name, name))
+            pair = self.norm(number).get(weights.get(name, name))
             if pair is None:
                 found[name] = (indices, values)
                 continue
@@ -214,6 +225,20 @@ class Network:
             divided = moved[heard] / _per_row(scale[heard], values)
             found[name] = (indices[heard], divided.astype(np.float32))
         return found
+
+    def _require_domain(self, number: int, domain: Domain) -> None:
+        if number <= OWN or domain.frames < 1 or domain.place.ndim != 1:
+            raise _unfit(f"of domain {number}", f"from {domain.frames} frames")
+        if not np.isfinite(domain.place).all():
+            raise _unfit(f"of domain {number}", "not finite")
+        for name, pair in domain.norm.items():
+            layer = self.base.parameters.get(name) if name in self.base.biases else None
+            if layer is None or name == self.base.head_weight:
+                raise _unfit(name, "no layer that can be normalized")
+            for value in pair:
+                fits = value.shape == layer.shape[:1] and value.dtype == np.float32
+                if not fits or not np.isfinite(value).all():
+                    raise _unfit(name, f"to be scaled by {value.dtype} {list(value.shape)}")
 
     def _changed(self, new: Parameters) -> Parameters:
         """`changed` with other whole parameters, of which only those stay that really differ."""

@@ -22,7 +22,7 @@ class Entry:
         delta: SHA-256 of its file, which is the file's name.
         counter, frame, learned: see `Delta`.
         rows: parameter -> how many of its rows it changed.
-        norm: whether it changed the normalization.
+        domains: whether it changed what is known of domains.
         bytes: of the file.
         state: "current"; "kept" if the current network came from it; else "undone".
     """
@@ -34,7 +34,7 @@ class Entry:
     frame: int
     learned: tuple[str, ...]
     rows: Mapping[str, int]
-    norm: bool
+    domains: bool
     bytes: int
     state: str
 
@@ -117,7 +117,7 @@ def _entry(name: str, delta: Delta) -> Entry:
         frame=delta.frame,
         learned=delta.learned,
         rows={tensor: len(rows.indices) for tensor, rows in delta.rows.items()},
-        norm=delta.norm is not None,
+        domains=bool(delta.domains),
         bytes=delta.file_bytes,
         state="undone",
     )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from sel_edge.bundle.canonical import MAX_TEXT_BYTES, network_hash
 from sel_edge.bundle.delta import Delta, Rows, open_delta, parse_delta, peek_counter
+from sel_edge.bundle.domain import Domain
 from sel_edge.bundle.keys import PrivateKey, open_key
 from sel_edge.core.errors import BundleError
 
@@ -22,7 +23,7 @@ A, B, C = ("aa" * 32, "bb" * 32, "cc" * 32)
 
 FROZEN = (
     "18c12f688696e44555c0127bcd1a630f8e31ffd0f0ef6d047794c2d0ab450fab",
-    "c774408cdd9b485b24a39dc4d3f1f8a758c961751f6056fc878d0d05ac952287",
+    "8690750ee0dc6dbf3d31e9d544a7dbb7285df572af38188cca6729a4c3573917",
 )
 
 
@@ -42,7 +43,7 @@ def sample() -> Delta:
             "conv": Rows(np.array([0, 5]), floats(2, 3, 3), 8),
             "bias": Rows(np.arange(4), floats(4), 4),
         },
-        norm={"conv": (floats(8), floats(8, seed=1))},
+        domains={2: Domain(floats(6), 64, {"conv": (floats(8), floats(8, seed=1))}), 5: None},
     )
 
 
@@ -67,6 +68,7 @@ def deltas(draw: st.DrawFn) -> Delta:
         name: (floats(c := int(rng.integers(1, 5))), floats(c, seed=1))
         for name in draw(st.sets(names, max_size=3))
     }
+    known = st.sampled_from([None, Domain(floats(int(rng.integers(0, 4))), 32, norm)])
     return Delta(
         base=rng.bytes(32).hex(),
         parent=rng.bytes(32).hex(),
@@ -75,16 +77,24 @@ def deltas(draw: st.DrawFn) -> Delta:
         frame=draw(st.integers(0, 2**64 - 1)),
         learned=tuple(draw(st.lists(names, max_size=3, unique=True))),
         rows=rows,
-        norm=draw(st.sampled_from([None, norm])),
+        domains=draw(st.dictionaries(st.integers(1, 2**32 - 1), known, max_size=3)),
     )
 
 
 def told(delta: Delta) -> tuple:
     """All of a delta, to be compared."""
     rows = {n: (r.indices.tolist(), r.values.tobytes(), r.count) for n, r in delta.rows.items()}
-    norm = delta.norm and {n: [v.tobytes() for v in pair] for n, pair in delta.norm.items()}
+    domains = {
+        number: domain
+        and (
+            domain.place.tobytes(),
+            domain.frames,
+            {n: [v.tobytes() for v in pair] for n, pair in domain.norm.items()},
+        )
+        for number, domain in delta.domains.items()
+    }
     names = (delta.base, delta.parent, delta.new, delta.counter, delta.frame, delta.learned)
-    return (*names, rows, norm)
+    return (*names, rows, domains)
 
 
 @given(deltas())
@@ -101,19 +111,24 @@ def test_equal_deltas_give_equal_bytes_whatever_the_order_of_their_parts(key: Pr
 
 
 def test_normalization_costs_two_floats_per_channel_and_rows_their_numbers() -> None:
-    bare = replace(sample(), learned=(), rows={}, norm=None)
+    bare = replace(sample(), learned=(), rows={}, domains={})
     channels = 512
-    normed = replace(bare, norm={"w": (floats(channels), floats(channels))})
-    assert len(normed.content) - len(bare.content) == 8 * channels + 2 + 3 + 4
+    domain = Domain(floats(64), 32, {"w": (floats(channels), floats(channels))})
+    normed = replace(bare, domains={1: domain})
+    expected = 8 * channels + 2 + 3 + 4 + 8 + 4 + 4 * 64
+    assert len(normed.content) - len(bare.content) == expected
     some = replace(bare, rows={"w": Rows(np.array([1, 9]), floats(2, 27), 64)})
     assert len(some.content) - len(bare.content) == 2 * (4 + 4 * 27) + 3 + 9 + 4
     every = replace(bare, rows={"w": Rows(np.arange(64), floats(64, 27), 64)})
     assert len(every.content) - len(bare.content) == 4 * 64 * 27 + 3 + 9 + 4
 
 
-def test_unchanged_normalization_and_the_bundles_own_are_two_things() -> None:
-    unchanged, own = (parse_delta(replace(sample(), norm=n).content).norm for n in (None, {}))
-    assert unchanged is None and own == {}
+def test_domains_that_are_out_of_order_or_repeated_are_refused() -> None:
+    bare = replace(sample(), learned=(), rows={}, domains={}).content[:-2]
+    for numbers in ((2, 1), (1, 1), (0,)):
+        listed = b"".join(struct.pack("<II", number, 0) for number in numbers)
+        with pytest.raises(BundleError, match="not in order or are repeated"):
+            parse_delta(bare + struct.pack("<H", len(numbers)) + listed)
 
 
 @given(st.data(), deltas())
@@ -170,8 +185,8 @@ TWO = struct.pack("<2I", 1, 1) + 2 * ONE
     ],
 )
 def test_impossible_entries_are_refused_before_memory_is_taken(entries: list[bytes]) -> None:
-    bare = replace(sample(), learned=(), rows={}, norm=None).content
-    content = bare[:-2] + struct.pack("<H", len(entries)) + b"".join(entries)
+    bare = replace(sample(), learned=(), rows={}, domains={}).content
+    content = bare[:-4] + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(2)
     tracemalloc.start()
     with pytest.raises(BundleError, match="cannot be used"):
         parse_delta(content)
@@ -232,4 +247,5 @@ def test_the_network_hash_is_frozen() -> None:
     changed = {"w": np.arange(6, dtype=np.float32).reshape(2, 3)}
     norm = {"w": (np.ones(2, np.float32), np.zeros(2, np.float32))}
     assert network_hash(A, (), {}, {}) == FROZEN[0]
-    assert network_hash(A, ("x",), changed, norm) == FROZEN[1]
+    domain = Domain(np.arange(3, dtype=np.float32), 64, norm)
+    assert network_hash(A, ("x",), changed, {1: domain}) == FROZEN[1]

@@ -44,7 +44,7 @@ def test_a_delta_holds_only_the_rows_that_differ() -> None:
     value[1] += 1
     delta = between(network, network.with_rows({CONV: (np.array([2, 7]), value)}), 1, 0)
     assert delta.rows.keys() == {CONV} and delta.rows[CONV].indices.tolist() == [7]
-    assert delta.norm is None and delta.learned == ()
+    assert delta.domains == {} and delta.learned == ()
 
 
 def test_a_change_that_compares_equal_is_a_change_of_bits() -> None:
@@ -53,13 +53,14 @@ def test_a_change_that_compares_equal_is_a_change_of_bits() -> None:
     assert apply(zero, between(zero, minus, 1, 0)).hash == minus.hash != zero.hash
 
 
-def test_another_domain_costs_only_its_normalization() -> None:
+def test_a_domain_that_goes_costs_only_its_number() -> None:
     rng = np.random.default_rng(0)
     network = own()
-    while not network.norm:
+    while not network.domains:
         network = updated(network, rng)
-    delta = between(network, network.with_norm({}), 1, 0)
-    assert delta.rows == {} and delta.norm == {}
+    (number,) = network.domains
+    delta = between(network, network.with_domains({number: None}), 1, 0)
+    assert delta.rows == {} and delta.domains == {number: None}
 
 
 def test_a_delta_for_another_network_or_bundle_is_refused() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sel_edge.core.errors import BundleError
+from sel_edge.bundle.domain import Domain
 from sel_edge.runtime.engine import Engine
 from sel_edge.runtime.head import Head
 from sel_edge.runtime.network import MIN_SCALE, Network, bundle_network
@@ -44,6 +45,12 @@ def norm(seed: int = 0, low: float = 0.5) -> dict[str, Any]:
     }
 
 
+def normed(network: Network, norm: dict[str, Any]) -> Network:
+    """With domain 1, or without it if its normalization is empty."""
+    place = np.arange(4, dtype=np.float32)
+    return network.with_domains({1: Domain(place, 64, norm) if norm else None})
+
+
 def grown(network: Network, *names: str) -> Head:
     head, rng = network.head, np.random.default_rng(len(names))
     more = rng.normal(size=(len(names), head.weight.shape[1])).astype(np.float32)
@@ -66,7 +73,7 @@ def test_the_bundles_network_differs_in_nothing() -> None:
 def test_changing_makes_a_new_network_and_leaves_the_old_one() -> None:
     network = own()
     before = network.hash
-    changed = network.with_rows(rows()).with_norm(norm()).with_head(grown(network, "x"))
+    changed = normed(network.with_rows(rows()), norm()).with_head(grown(network, "x"))
     assert network.hash == before and network.effective() == {}
     assert changed.classes == (*network.classes, "x") and changed.hash != before
     with pytest.raises(ValueError, match="read-only"):
@@ -75,10 +82,10 @@ def test_changing_makes_a_new_network_and_leaves_the_old_one() -> None:
 
 def test_the_hash_names_the_bits_and_not_the_way_to_them() -> None:
     first, second = rows(1), rows(1, name="body.2.conv1.weight")
-    one = own().with_rows(first).with_rows(second).with_norm(norm())
-    other = own().with_norm(norm(3)).with_rows({**second, **first}).with_norm(norm())
+    one = normed(own().with_rows(first).with_rows(second), norm())
+    other = normed(normed(own(), norm(3)).with_rows({**second, **first}), norm())
     assert one.hash == other.hash
-    back = one.with_norm({}).with_rows(
+    back = normed(one, {}).with_rows(
         {name: (np.arange(CHANNELS), bundle().parameters()[name]) for name in (*first, *second)}
     )
     assert back.hash == own().hash and back.changed == {}
@@ -89,71 +96,71 @@ def test_the_hash_names_the_bits_and_not_the_way_to_them() -> None:
     [
         lambda n: n.with_rows(rows(0, 1)),
         lambda n: n.with_rows({CONV_BIAS: (np.array([0]), -n.parameter(CONV_BIAS)[:1])}),
-        lambda n: n.with_norm(norm()),
-        lambda n: n.with_norm({CONV: norm()[CONV]}),
+        lambda n: normed(n, norm()),
+        lambda n: normed(n, {CONV: norm()[CONV]}),
         lambda n: n.with_head(grown(n, "x")),
         lambda n: n.with_head(grown(n, "y")),
         lambda n: n.with_head(grown(n, "x", "y")),
     ],
 )
 def test_every_difference_is_in_the_hash(changed: Any) -> None:
-    others = {own().hash, own().with_norm(norm(7)).hash, own().with_rows(rows(7)).hash}
+    others = {own().hash, normed(own(), norm(7)).hash, own().with_rows(rows(7)).hash}
     assert changed(own()).hash not in others
 
 
 def test_only_the_classifier_leaves_the_body_as_it_is() -> None:
-    network = own().with_norm(norm())
-    assert network.with_head(grown(network, "x")).body_hash == network.body_hash
-    assert network.with_rows(rows()).body_hash != network.body_hash
-    assert network.with_norm({}).body_hash != network.body_hash
+    network = normed(own(), norm())
+    assert network.with_head(grown(network, "x")).body_hash(1) == network.body_hash(1)
+    assert network.with_rows(rows()).body_hash(1) != network.body_hash(1)
+    assert network.body_hash(0) == own().body_hash(0) != network.body_hash(1)
 
 
 def test_the_engine_computes_what_whole_says() -> None:
     """Differential: scale and shift after the bundle's own layer, by hand, against the engine."""
-    network = own().with_rows(rows()).with_norm({CONV: norm()[CONV]})
-    scale, shift = network.norm[CONV]
+    network = normed(own().with_rows(rows()), {CONV: norm()[CONV]})
+    scale, shift = network.norm(1)[CONV]
     weight = network.parameter(CONV) * scale[:, None, None, None]
     bias = network.parameter(CONV_BIAS) * scale + shift
-    assert same(network.effective(), {CONV: weight, CONV_BIAS: bias})
-    assert same(network.effective(bundle().parameters()), network.effective())
+    assert same(network.effective(1), {CONV: weight, CONV_BIAS: bias})
+    assert same(network.effective(1, bundle().parameters()), network.effective(1))
     engine, other = Engine(bundle(), threads=1), Engine(bundle(), threads=1)
-    engine.load(network.effective())
+    engine.load(network.effective(1))
     other.load({CONV: weight, CONV_BIAS: bias})
     assert (engine.features(images(4)) == other.features(images(4))).all()
 
 
 def test_a_grown_network_loads_and_can_be_trained() -> None:
-    network = own().with_norm(norm()).with_rows(rows())
+    network = normed(own(), norm()).with_rows(rows())
     network = network.with_head(grown(network, "x"))
-    Engine(bundle(), threads=1).load(network.effective())
-    whole = network.whole()
+    Engine(bundle(), threads=1).load(network.effective(1))
+    whole = network.whole(1)
     assert whole[HEAD].shape == (6, CHANNELS) and whole.keys() == bundle().parameters().keys()
     step = training("tail", whole)
     step.step(step.prepare(latents("tail")), answers(8), learning_rate=0.01)
 
 
 def test_rows_trained_under_a_norm_come_back_as_they_were_trained() -> None:
-    network = own().with_norm(norm(5))
-    step = training("tail", network.whole(), channels("tail"))
+    network = normed(own(), norm(5))
+    step = training("tail", network.whole(1), channels("tail"))
     step.step(step.prepare(latents("tail")), answers(8), learning_rate=0.05)
     trained = {}
     for layer in step.rung.layers:
         for name in (layer.weight, layer.bias):
             trained[name] = (step.channels[layer.weight], step.rows()[name])
-    learned = network.with_rows(network.rows_to_bundle_coordinates(trained))
-    for name, value in step.applied(network.whole()).items():
-        np.testing.assert_allclose(learned.effective()[name], value, rtol=1e-5, atol=1e-6)
-    assert learned.with_norm({}).changed.keys() == learned.changed.keys()
+    learned = network.with_rows(network.rows_to_bundle_coordinates(trained, 1))
+    for name, value in step.applied(network.whole(1)).items():
+        np.testing.assert_allclose(learned.effective(1)[name], value, rtol=1e-5, atol=1e-6)
+    assert normed(learned, {}).changed.keys() == learned.changed.keys()
 
 
 def test_silenced_channels_keep_their_rows() -> None:
     scale, shift = norm()[CONV]
     scale[:3] = (0.0, MIN_SCALE / 2, -MIN_SCALE / 2)
-    network = own().with_norm({CONV: (scale, shift)})
+    network = normed(own(), {CONV: (scale, shift)})
     chosen = np.arange(5)
     values = np.ones((5, *network.parameter(CONV).shape[1:]), np.float32)
     given_rows = {CONV: (chosen, values), CONV_BIAS: (chosen, values[:, 0, 0, 0])}
-    found = network.rows_to_bundle_coordinates(given_rows)
+    found = network.rows_to_bundle_coordinates(given_rows, 1)
     for name in (CONV, CONV_BIAS):
         assert found[name][0].tolist() == [3, 4] and np.isfinite(found[name][1]).all()
 
@@ -161,10 +168,10 @@ def test_silenced_channels_keep_their_rows() -> None:
 @given(st.integers(0, 2**31), st.sampled_from([CONV, CONV_BIAS, HEAD, "fc.bias"]))
 @settings(max_examples=50)
 def test_coordinates_there_and_back(seed: int, name: str) -> None:
-    network = own().with_norm(norm(seed))
+    network = normed(own(), norm(seed))
     ((tensor, (chosen, values)),) = rows(seed, name=name).items()
-    stored = network.rows_to_bundle_coordinates({tensor: (chosen, values)})
-    computed = network.with_rows(stored).whole()[tensor][chosen]
+    stored = network.rows_to_bundle_coordinates({tensor: (chosen, values)}, 1)
+    computed = network.with_rows(stored).whole(1)[tensor][chosen]
     np.testing.assert_allclose(computed, values, rtol=1e-4, atol=1e-5)
 
 
@@ -204,7 +211,22 @@ ONE = np.ones(CHANNELS, np.float32)
 )
 def test_a_norm_that_does_not_fit_is_refused(bad: Any) -> None:
     with pytest.raises(BundleError, match="does not fit the network"):
-        own().with_norm(bad)
+        normed(own(), bad)
+
+
+@pytest.mark.parametrize(
+    ("number", "domain"),
+    [
+        (0, Domain(ONE, 64)),
+        (-1, Domain(ONE, 64)),
+        (1, Domain(ONE, 0)),
+        (1, Domain(ONE * np.nan, 64)),
+        (1, Domain(ONE[None], 64)),
+    ],
+)
+def test_a_domain_that_cannot_be_is_refused(number: int, domain: Domain) -> None:
+    with pytest.raises(BundleError, match="does not fit the network"):
+        own().with_domains({number: domain})
 
 
 def test_a_head_of_other_classes_or_features_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sel_edge.bundle.domain import Domain
 from sel_edge.runtime.head import Head
 from sel_edge.runtime.network import Network, bundle_network
 from tests.runtime.trainable import bundle
@@ -14,10 +15,12 @@ def own() -> Network:
 
 
 def updated(network: Network, rng: np.random.Generator) -> Network:
-    """The network after one random update: rows, normalization or another classifier."""
+    """The network after one random update: rows, a domain or another classifier."""
     kind = rng.integers(0, 4)
     if kind == 0:
-        return network.with_norm(_norm(network, rng) if rng.random() < 0.8 else {})
+        domain = Domain(rng.normal(size=4).astype(np.float32), 64, _norm(network, rng))
+        goes = network.domains and rng.random() < 0.2
+        return network.with_domains({1: None if goes else domain})
     if kind == 1:
         return network.with_head(_head(network, rng))
     names = sorted(set(network.base.parameters) - {network.base.head_weight})
