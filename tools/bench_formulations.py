@@ -2,8 +2,8 @@
 
 Compiles `full` and `tail` of a ResNet-18 under different choices and times the steps in turn in one
 process, so that a drifting machine hurts all alike: onnxruntime's Conv everywhere, the Winograd
-domain for images up to a size, tiles of 2 or 4 outputs, and weight gradients through nine shifted
-copies instead of three and three.
+domain along both dimensions of images up to a size and along the height of larger ones, tiles of 2
+or 4 outputs, and transpositions in one step instead of two.
 
     python tools/bench_formulations.py [--width 64] [--batch 32] [--threads 1] [--quick]
 
@@ -23,7 +23,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from sel_edge.compile import convolve
+from sel_edge.compile import convolve, layout
 from sel_edge.compile.blocks import layers_of, tail_cut
 from sel_edge.compile.cost import cost
 from sel_edge.compile.export import torch_model
@@ -32,9 +32,8 @@ from sel_edge.compile.forward import Forward
 from sel_edge.compile.graph import Array, to_model
 from sel_edge.compile.load import load_graph
 from sel_edge.compile.optimizers import Sgd
-from sel_edge.compile.rules import convolution
 from sel_edge.compile.rungs import StepGraphs, Trained, training_step
-from sel_edge.compile.winograd import Winograd, best_tile
+from sel_edge.compile.winograd import Line, best_line
 from sel_edge.core import provenance
 from sel_edge.pretrain.model import ResNet18
 from tools.bench_training import WARM_UP, interleave, summary
@@ -48,25 +47,28 @@ class Choice:
     """A way to compute convolutions.
 
     Attributes:
-        max_pixels: largest image that goes to the Winograd domain; 0 for none.
+        max_pixels: of an image that goes to the Winograd domain along both dimensions.
+        max_height: of a larger image that goes there along the height.
         tile: outputs per tile and dimension; None for the one with the fewest multiplications.
-        separable: weight gradients of direct convolutions by three and three shifts.
+        split: transpositions in two steps, where that is faster.
     """
 
-    max_pixels: int
+    max_pixels: int = convolve.WINOGRAD_MAX_PIXELS
+    max_height: int = convolve.STRIPES_MAX_HEIGHT
     tile: int | None = None
-    separable: bool = True
+    split: bool = True
 
 
 CHOICES = {
-    "direct, nine shifts": Choice(0, separable=False),
-    "direct": Choice(0),
-    "winograd to 4x4, tile 2": Choice(16, 2),
-    "winograd to 4x4": Choice(16),
-    "winograd to 8x8, tile 2": Choice(64, 2),
-    "winograd to 8x8": Choice(64),
-    "winograd to 16x16": Choice(256),
-    "winograd to 32x32": Choice(1024),
+    "direct": Choice(0, 0),
+    "winograd to 8x8": Choice(64, 0),
+    "winograd to 16x16": Choice(256, 0),
+    "winograd to 32x32": Choice(1024, 0),
+    "stripes": Choice(0),
+    "winograd to 8x8, then stripes": Choice(64),
+    "chosen": Choice(),
+    "chosen, tile 2": Choice(tile=2),
+    "chosen, transpositions in one step": Choice(split=False),
 }
 
 
@@ -100,7 +102,8 @@ def measure(width: int, batch: int, threads: int, rounds: int) -> dict[str, obje
         "network": f"resnet18 width {width}, batch {batch}, 32x32, fp32",
         "threads": threads,
         "rounds": rounds,
-        "chosen": f"winograd up to {convolve.WINOGRAD_MAX_PIXELS} pixels",
+        "chosen": f"winograd up to {convolve.WINOGRAD_MAX_PIXELS} pixels, "
+        f"then stripes up to a height of {convolve.STRIPES_MAX_HEIGHT}",
         "rows": {
             name: {**summary(values[WARM_UP:]), "executed_flops": flops[name]}
             for name, values in times.items()
@@ -114,17 +117,16 @@ def measure(width: int, batch: int, threads: int, rounds: int) -> dict[str, obje
 @contextmanager
 def chosen(choice: Choice) -> Iterator[None]:
     """Compile under a choice."""
+    split = layout.split_transposes
 
-    def tile(height: int, width: int) -> Winograd:
-        if choice.tile is None:
-            return best_tile(height, width)
-        return Winograd(choice.tile, height, width)
+    def line(size: int) -> Line:
+        return best_line(size) if choice.tile is None else Line(choice.tile, size)
 
-    separable = convolution._separable
     with (
         patch.object(convolve, "WINOGRAD_MAX_PIXELS", choice.max_pixels),
-        patch.object(convolve, "best_tile", tile),
-        patch.object(convolution, "_separable", separable if choice.separable else lambda _: False),
+        patch.object(convolve, "STRIPES_MAX_HEIGHT", choice.max_height),
+        patch.object(convolve, "best_line", line),
+        patch.object(layout, "split_transposes", split if choice.split else lambda graph: graph),
     ):
         yield
 

@@ -1,4 +1,4 @@
-"""How well frames of no class, shifted frames and domains that return are told without labels.
+"""How well frames of no class, shifted frames and the domains of frames are told without labels.
 
 Exports a finished run of fewer classes than its data have; those it never saw are the near novelty,
 drawn digits and noise the far one. Corruptions of severity 5 are the shifts.
@@ -24,9 +24,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from sel_edge import zoo
 from sel_edge.bundle.bundle import Bundle, open_bundle
+from sel_edge.bundle.domain import OWN, Domain
 from sel_edge.bundle.manifest import GRAPH_FILE
 from sel_edge.cli.export_bundle import make_bundle
 from sel_edge.cli.export_source import from_run
@@ -37,7 +39,7 @@ from sel_edge.core.rng import generator
 from sel_edge.data.corruptions import corrupt
 from sel_edge.data.sources import load_splits
 from sel_edge.data.spec import parse_data
-from sel_edge.runtime.domains import DomainBank
+from sel_edge.runtime.domains import Router
 from sel_edge.runtime.engine import MAX_BATCH, Engine
 from sel_edge.runtime.moments import (
     LIMIT_SIGMA,
@@ -49,10 +51,11 @@ from sel_edge.runtime.moments import (
 from sel_edge.runtime.novelty import DEFAULT, METHODS, calibrate
 from sel_edge.runtime.prior import PriorModel, PriorMonitor, fit_prior
 from sel_edge.runtime.session import Session
-from tools.novelty_bench import Situation, auroc, observed, ramp, show, walk
+from tools.novelty_bench import Situation, auroc, mingled, observed, ramp, routed, turns, walk
 
-KINDS = ("gaussian_noise", "contrast", "fog", "blur")
-UNKNOWN_KINDS = ("brightness", "pixelate")
+LEARNED = ("gaussian_noise", "contrast", "fog", "blur")
+"""What frames are routed to, beside the bundle's own domain."""
+KINDS = (*LEARNED, "brightness", "pixelate")
 SEVERITY = 5
 BEFORE = 100
 """Frames that a monitor has seen before a shift."""
@@ -60,6 +63,14 @@ TICK = 8
 UNCHANGED_FRAMES = 20_000
 WITHIN = 160
 """Frames after a shift within which it must be noticed."""
+STRETCHES = 30
+"""How often another domain takes its turn."""
+STRETCH = 160
+"""Frames of a turn."""
+SWITCH = 16
+"""The first of them, which are hardest to route."""
+MIXTURE = 640
+"""Frames whose domains change at random."""
 ARCHIVE = "cifar10-jpeg.tar.gz"
 RUN = Path(zoo.__file__).parent / "cifar10-8-dense"
 
@@ -100,21 +111,21 @@ def measure(bundle: Bundle, data: str, seeds: int, quick: bool) -> dict[str, Any
     names = [test.classes[label] for label in test.labels[np.sort(chosen)]]
     places = {name: index for index, name in enumerate(bundle.manifest.classes)}
     labels = np.array([places.get(name, -1) for name in names])
-    clean = observed(engine, frames, labels)
+    model = bundle_moments(bundle)
+    clean = observed(engine, model, frames, labels)
     known = frames[labels >= 0][: 400 if quick else 2000]
     of_known = labels[labels >= 0][: len(known)]
     shifted = {
         kind: observed(
-            engine, corrupt(known, kind, SEVERITY, generator(0, "corrupt", kind)), of_known
+            engine, model, corrupt(known, kind, SEVERITY, generator(0, "corrupt", kind)), of_known
         )
-        for kind in (*KINDS, *UNKNOWN_KINDS)
+        for kind in KINDS
     }
-    model = bundle_moments(bundle)
     unchanged = UNCHANGED_FRAMES // 10 if quick else UNCHANGED_FRAMES
     return {
         "network": f"{bundle.manifest.model.name} width {bundle.manifest.model.width}, "
         f"{len(places)} of {len(test.classes)} classes",
-        "novelty": novelty(bundle, engine, clean, shifted),
+        "novelty": novelty(bundle, engine, model, clean, shifted),
         "default": DEFAULT,
         "shift": shift(model, clean, shifted, seeds, unchanged),
         "domains": domains(model, clean, shifted, seeds),
@@ -128,7 +139,11 @@ def measure(bundle: Bundle, data: str, seeds: int, quick: bool) -> dict[str, Any
 
 
 def novelty(
-    bundle: Bundle, engine: Engine, clean: Situation, shifted: Mapping[str, Situation]
+    bundle: Bundle,
+    engine: Engine,
+    model: MomentModel,
+    clean: Situation,
+    shifted: Mapping[str, Situation],
 ) -> dict[str, Any]:
     """Area under the ROC curve, rates at the calibrated threshold, and cost of every method."""
     shape = bundle.manifest.preprocessing.frame_shape
@@ -137,8 +152,8 @@ def novelty(
     speckle = generator(0, "speckle").integers(0, 256, (500, *shape), dtype=np.uint8)
     unseen = {
         "near": clean.only(clean.labels < 0),
-        "digits": observed(engine, digits.frames, digits.labels),
-        "speckle": observed(engine, speckle, np.full(len(speckle), -1)),
+        "digits": observed(engine, model, digits.frames, digits.labels),
+        "speckle": observed(engine, model, speckle, np.full(len(speckle), -1)),
         **shifted,
     }
     seen = clean.only(clean.labels >= 0)
@@ -182,10 +197,10 @@ def shift(
         rng = generator(seed, "shift")
         for kind, other in shifted.items():
             monitor = ShiftMonitor(model)
-            show(monitor, seen.drawn(rng, BEFORE))
+            monitor.add(seen.drawn(rng, BEFORE).displacements)
             delays[kind].append(noticed(monitor, other.drawn(rng, WITHIN)))
             monitor = ShiftMonitor(model)
-            show(monitor, seen.drawn(rng, BEFORE))
+            monitor.add(seen.drawn(rng, BEFORE).displacements)
             gradual[kind].append(noticed(monitor, ramp(seen, other, 400, rng)))
         quiet["random"].append(most(model, seen.drawn(rng, unchanged)))
         order = np.argsort(clean.labels + rng.random(len(clean.labels)))
@@ -220,40 +235,34 @@ def most(model: MomentModel, frames: Situation) -> float:
 def domains(
     model: MomentModel, clean: Situation, shifted: Mapping[str, Situation], seeds: int
 ) -> dict[str, Any]:
-    """Domains learned from 64 frames each return in random order, unknown ones among them."""
-    seen = clean.only(clean.labels >= 0)
-    delays: list[int] = []
-    missed = wrong = ticks = mixed = mixtures = 0
+    """Share of frames routed to the right domain, each learned from frames that do not return."""
+    names = ("own", *LEARNED)
+    stretches: list[NDArray[np.bool_]] = []
+    mixed: dict[str, list[float]] = {name: [] for name in names}
     for seed in range(seeds):
         rng = generator(seed, "domains")
-        bank, monitor = DomainBank(model), ShiftMonitor(model)
-        numbers: dict[str, int | None] = dict.fromkeys(UNKNOWN_KINDS) | {"": 0}
-        for kind in KINDS:
-            monitor.settle(model.normal, model.frames)
-            show(monitor, shifted[kind].drawn(rng, WINDOW_FRAMES))
-            numbers[kind] = bank.add(monitor.window, {}, 0).number
+        known: dict[int, Domain] = {}
+        parts = [clean.only(clean.labels >= 0)]
+        for number, kind in enumerate(LEARNED, start=OWN + 1):
+            few, rest = shifted[kind].divided(rng, WINDOW_FRAMES)
+            place = few.displacements.mean(axis=0).astype(np.float32)
+            known[number] = Domain(place, WINDOW_FRAMES)
+            parts.append(rest)
 
-        def named(bank: DomainBank = bank, monitor: ShiftMonitor = monitor) -> int | None:
-            found = bank.recognize(monitor.window, 0)
-            return None if found is None else found.number
+        truth = np.repeat(turns(len(parts), STRETCHES, rng), STRETCH)
+        told = routed(Router(model), mingled(parts, truth, rng), known, TICK)
+        stretches.append((told == truth).reshape(STRETCHES, STRETCH))
 
-        for kind in rng.choice(list(numbers), 30):
-            part = (shifted[kind] if kind else seen).drawn(rng, WITHIN)
-            right = [(n, got == numbers[kind]) for n, got in walk(monitor, part, TICK, each=named)]
-            first = next((n for n, good in right if good), None)
-            missed += first is None
-            delays += [] if first is None else [first]
-            wrong += sum(not good for n, good in right if n > 64)
-            ticks += sum(n > 64 for n, _ in right)
-        stew = Situation.joined([seen, *(shifted[kind] for kind in KINDS)]).drawn(rng, 640)
-        names = [got for n, got in walk(monitor, stew, TICK, each=named) if n > 64]
-        mixed, mixtures = mixed + sum(got is None for got in names), mixtures + len(names)
+        truth = rng.permutation(np.arange(MIXTURE) % len(parts))
+        told = routed(Router(model), mingled(parts, truth, rng), known, TICK)
+        for number, name in enumerate(names):
+            mixed[name].append(float((told == truth)[truth == number].mean()))
     return {
-        "delay_frames_median": statistics.median(delays),
-        "delay_frames_max": max(delays),
-        "never_recognized": missed,
-        "wrong_after_64_frames": wrong / ticks,
-        "mixture_is_none": mixed / mixtures,
+        "stretches_right": float(np.mean(stretches)),
+        "stretches_right_after_switch": float(np.mean([s[1:, :SWITCH] for s in stretches])),
+        "mixture_right": float(np.mean(list(mixed.values()))),
+        "mixture_right_of": {name: statistics.mean(shares) for name, shares in mixed.items()},
+        "flops_per_frame": Router(model).flops(TICK, len(LEARNED)) / TICK,
     }
 
 

@@ -181,6 +181,7 @@ def _report(exported: Exported, as_json: bool, note: str) -> None:
             "int8_agreement": exported.int8_agreement,
             "rungs": list(manifest.rungs),
             "absent": exported.absent,
+            "untrained": exported.untrained,
             "bytes": sum(member.bytes for member in manifest.members.values()),
         }
         click.echo(json.dumps(result))
@@ -192,5 +193,8 @@ def _report(exported: Exported, as_json: bool, note: str) -> None:
         )
     for rung, reason in exported.absent.items():
         click.echo(f"Note: there is no rung {rung}: {reason}.", err=True)
+    if exported.untrained:
+        names = ", ".join(exported.untrained)
+        click.echo(f"Note: no layer has {names}: the rung full leaves them as they are.", err=True)
     if not manifest.anchors_held_out:
         click.echo(note, err=True)

@@ -54,12 +54,14 @@ class Exported:
         int8_agreement: share of the anchors on which the int8 graph gives the same answer; None
             without one.
         absent: rung that was asked for and that the network has no use for -> why.
+        untrained: parameters that the rung full leaves as they are.
     """
 
     bundle: Bundle
     max_difference: float
     int8_agreement: float | None
     absent: Mapping[str, str]
+    untrained: tuple[str, ...]
 
 
 def make_bundle(source: Source, out: Path, options: LadderOptions, with_int8: bool) -> Exported:
@@ -99,7 +101,7 @@ def make_bundle(source: Source, out: Path, options: LadderOptions, with_int8: bo
             check(bundle, frames, expected, source.last_function, PARITY_TOLERANCE)
         ),
     )
-    return Exported(bundle, differences[0], agreement, compiled.absent)
+    return Exported(bundle, differences[0], agreement, compiled.absent, compiled.untrained)
 
 
 class _Forward:

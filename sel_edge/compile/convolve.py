@@ -1,7 +1,9 @@
 """Which operators compute a convolution: chosen per shape, by measurement.
 
 Direct is onnxruntime's Conv. The Winograd domain needs up to four times fewer multiplications, but
-its transforms move the image several times: it pays where images are small and channels many.
+its transforms move the image several times and cost more per pixel the larger it is: along both
+dimensions it pays where images are small, along the height alone up to a larger size, and not at
+all where there are hardly any channels.
 Patches cost nothing to make when the input does not change from step to step: they are made once.
 """
 
@@ -12,11 +14,14 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from sel_edge.compile.graph import Graph, Node
-from sel_edge.compile.patches import Geometry, geometry, patches
-from sel_edge.compile.winograd import best_tile
+from sel_edge.compile.patches import Geometry, batch_last, geometry, patches
+from sel_edge.compile.winograd import Stripes, Winograd, best_line
 
-WINOGRAD_MAX_PIXELS = 64
-WINOGRAD_MIN_CHANNELS = 32
+WINOGRAD_MAX_PIXELS = 256
+"""Of an image that goes to the Winograd domain along both dimensions."""
+STRIPES_MAX_HEIGHT = 48
+"""Of a larger image that goes there along its height."""
+WINOGRAD_MIN_CHANNELS = 8
 
 
 Use: TypeAlias = Literal["once", "kept", "changing"]
@@ -42,14 +47,18 @@ class Layer:
         return int(self.node.get("group", 1))
 
     @property
-    def winograd_pays(self) -> bool:
-        """By the whole layer's size, so that every part of it is computed in the same way."""
+    def winograd(self) -> Winograd | Stripes | None:
+        """What pays, by the whole layer's size: every part of it is computed in the same way."""
         where = self.where
         plain = (where.kernel, where.strides, where.dilations) == ((3, 3), (1, 1), (1, 1))
         padded = (where.before, where.after) == ((1, 1), (1, 1))
-        small = math.prod(where.sizes) <= WINOGRAD_MAX_PIXELS
         channels = min(self.source.shape(self.node.inputs[1])[:2])
-        return self.group == 1 and plain and padded and small and channels >= WINOGRAD_MIN_CHANNELS
+        if self.group > 1 or not plain or not padded or channels < WINOGRAD_MIN_CHANNELS:
+            return None
+        height, width = where.sizes
+        if height * width <= WINOGRAD_MAX_PIXELS:
+            return Winograd(best_line(height), best_line(width))
+        return Stripes(best_line(height)) if height <= STRIPES_MAX_HEIGHT else None
 
 
 def convolve(
@@ -68,41 +77,31 @@ def convolve(
     Returns:
         [N, O, outputs...].
     """
-    where = layer.where
-    if use != "once" and layer.winograd_pays:
-        product = _winograd(graph, weight, tensor, where)
-    elif use == "kept" and layer.group == 1:
-        product = _product(graph, weight, tensor, where)
-    else:
-        inputs = [tensor, weight] if bias is None else [tensor, weight, bias]
-        return graph.add(
-            "Conv",
-            *inputs,
-            kernel_shape=list(where.kernel),
-            strides=list(where.strides),
-            dilations=list(where.dilations),
-            pads=[*where.before, *where.after],
-            group=graph.shape(tensor)[1] // graph.shape(weight)[1],
-        )
-    if bias is None:
-        return product
-    axes = graph.ints(*range(1, len(where.kernel) + 1))
-    return graph.add("Add", product, graph.add("Unsqueeze", bias, axes))
+    where, winograd = layer.where, layer.winograd
+    if use != "once" and winograd is not None:
+        return winograd.convolve(graph, weight, bias, tensor)
+    if use == "kept" and layer.group == 1:
+        return _product(graph, weight, bias, tensor, where)
+    return graph.add(
+        "Conv",
+        *(name for name in (tensor, weight, bias) if name is not None),
+        kernel_shape=list(where.kernel),
+        strides=list(where.strides),
+        dilations=list(where.dilations),
+        pads=[*where.before, *where.after],
+        group=graph.shape(tensor)[1] // graph.shape(weight)[1],
+    )
 
 
-def _winograd(graph: Graph, weight: str, tensor: str, where: Geometry) -> str:
-    algorithm = best_tile(*where.sizes)
-    images = algorithm.transform_input(graph, tensor)
-    products = graph.add("MatMul", algorithm.transform_weight(graph, weight), images)
-    return algorithm.transform_output(graph, products, graph.shape(tensor)[0])
-
-
-def _product(graph: Graph, weight: str, tensor: str, where: Geometry) -> str:
-    outputs, inputs = graph.shape(weight)[:2]
-    taps, batch = len(where.taps), graph.shape(tensor)[0]
-    rows = graph.transpose(graph.reshape(weight, outputs, inputs, taps), 0, 2, 1)
-    rows = graph.reshape(rows, outputs, taps * inputs)
-    product = graph.add("MatMul", rows, patches(graph, tensor, where))
+def _product(graph: Graph, weight: str, bias: str | None, tensor: str, where: Geometry) -> str:
+    """One matrix product of the weights and patches."""
+    outputs, *taps = graph.shape(weight)
+    batch = graph.shape(tensor)[0]
+    columns = patches(graph, batch_last(graph, tensor), where)
+    columns = graph.reshape(columns, *graph.shape(columns)[1:])
+    product = graph.add("MatMul", graph.reshape(weight, outputs, math.prod(taps)), columns)
+    if bias is not None:
+        product = graph.add("Add", product, graph.reshape(bias, outputs, 1))
     product = graph.reshape(product, outputs, *where.outputs, batch)
     rank = graph.rank(product)
     return graph.transpose(product, rank - 1, *range(rank - 1))

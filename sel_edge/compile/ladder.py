@@ -15,8 +15,9 @@ from sel_edge.compile.cost import cost
 from sel_edge.compile.fold import fold
 from sel_edge.compile.forward import Forward
 from sel_edge.compile.graph import Graph
+from sel_edge.compile.layers import count_uses, is_parameter
 from sel_edge.compile.load import load_graph
-from sel_edge.compile.norm import norm_graph
+from sel_edge.compile.norm import norm_graph, shared_layer
 from sel_edge.compile.optimizers import Adam, Optimizer, Sgd
 from sel_edge.compile.read import plain
 from sel_edge.compile.rules import MissingRule
@@ -67,6 +68,7 @@ class Ladder:
         graphs: name of a member of the bundle -> graph; weights inside are parameters by name.
         rungs: what the manifest says of each rung.
         absent: rung that was asked for and that the network has no use for -> why.
+        untrained: parameters that `full` leaves as they are, because no layer has them.
     """
 
     forward: Forward
@@ -74,6 +76,7 @@ class Ladder:
     graphs: Mapping[str, Graph]
     rungs: Mapping[str, Rung]
     absent: Mapping[str, str]
+    untrained: tuple[str, ...]
 
 
 def compile_ladder(model: onnx.ModelProto, options: LadderOptions) -> Ladder:
@@ -98,6 +101,7 @@ def compile_ladder(model: onnx.ModelProto, options: LadderOptions) -> Ladder:
         compiler.graphs,
         compiler.rungs,
         compiler.absent,
+        compiler.untrained(),
     )
 
 
@@ -137,6 +141,15 @@ class _Compiler:
             except MissingRule as missing:
                 broken[name] = missing
         return broken
+
+    def untrained(self) -> tuple[str, ...]:
+        """Parameters that `full` does not train; none if there is no such rung."""
+        if "full" not in self.rungs:
+            return ()
+        graph, uses = self.forward.graph, count_uses(self.forward.graph)
+        trained = {name for la in self.rungs["full"].layers for name in (la.weight, la.bias)}
+        known = {name for name, value in graph.constants.items() if is_parameter(value)}
+        return tuple(sorted(name for name in known - trained if uses[name]))
 
     def _compile(self, name: str) -> None:
         """Compile one rung; a network that has no use for it goes without."""
@@ -205,6 +218,12 @@ class _Compiler:
             self.absent["norm"] = (
                 "the network has no BatchNormalization behind a layer (torch.onnx.export keeps it "
                 "with optimize=False)"
+            )
+            return
+        if (shared := shared_layer(self.forward)) is not None:
+            self.absent["norm"] = (
+                f"the normalized layer {shared} shares its parameters with another layer, and "
+                "each would need a scale and a shift of its own"
             )
             return
         parts = math.gcd(NORM_PARTS, self.options.frames)

@@ -7,6 +7,7 @@ that do not care, so this pass carries the first transposition through them to t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -59,9 +60,10 @@ _REDUCTIONS = frozenset(("ReduceMean", "ReduceSum"))
 def sink_transposes(graph: Graph) -> Graph:
     """The same graph with transpositions carried through operators that do not care.
 
-    What was expanded is thin again where the operator behind it broadcasts anyway.
+    What was expanded is thin again where the operator behind it broadcasts anyway. Transpositions
+    that are left are split.
     """
-    return _Pass(graph).run()
+    return split_transposes(_Pass(graph).run())
 
 
 @dataclass
@@ -193,3 +195,61 @@ class _Pass:
         rank = self.target.rank(inputs[0])
         value = self.target.value(inputs[1]) if len(inputs) > 1 else None
         return None if value is None else [int(axis) % rank for axis in value]
+
+
+def split_transposes(graph: Graph) -> Graph:
+    """The same graph with transpositions that onnxruntime runs at the speed of memory.
+
+    It is fast where one dimension moves or where the innermost one stays; all else it copies number
+    by number. Any transposition is one of each kind. A Reshape between them keeps onnxruntime from
+    joining them again.
+    """
+    target = Graph(opset=graph.opset)
+    names = {"": ""} | {n: target.input(n, t.dtype, t.shape) for n, t in graph.inputs.items()}
+    names |= {name: target.constant(value, name) for name, value in graph.constants.items()}
+    for node in graph.needed_nodes():
+        inputs = [names[name] for name in node.inputs]
+        if node.op == "Transpose":
+            outputs: tuple[str, ...] = (_split(target, inputs[0], node.attributes["perm"]),)
+        else:
+            outputs = target.add_node(
+                node.op, inputs, node.attributes, len(node.outputs), node.name
+            )
+        names.update(zip(node.outputs, outputs, strict=True))
+    for name, tensor in graph.outputs.items():
+        target.outputs[name] = names[tensor]
+        target.types[names[tensor]] = graph.types[tensor]
+    return target
+
+
+def _split(graph: Graph, tensor: str, perm: Sequence[int]) -> str:
+    """`tensor` with its dimensions in another order, in two steps if that is faster."""
+    shape, order = graph.types[tensor].shape, list(range(len(perm)))
+    # Blocks first, then the innermost dimension outwards; or first inwards what shall be innermost.
+    blocks = [p for p in perm if p != order[-1]] + order[-1:]
+    inwards = [p for p in order if p != perm[-1]] + [perm[-1]]
+    rest = [inwards.index(p) for p in perm]
+    fast = perm[-1] == order[-1] or order in (blocks, rest)
+    if fast or not all(isinstance(size, int) for size in shape):
+        return graph.transpose(tensor, *perm)
+    sizes = graph.shape(tensor)
+    if _run(sizes, blocks) >= _run([sizes[p] for p in inwards], rest):
+        tensor = graph.transpose(tensor, *blocks)
+        return _exchange(graph, tensor, [blocks.index(p) for p in perm])
+    return graph.transpose(_exchange(graph, tensor, inwards), *rest)
+
+
+def _run(sizes: Sequence[int], perm: Sequence[int]) -> int:
+    """How many numbers stay side by side."""
+    moved = [axis for axis, p in enumerate(perm) if axis != p]
+    return math.prod(sizes[moved[-1] + 1 :])
+
+
+def _exchange(graph: Graph, tensor: str, perm: Sequence[int]) -> str:
+    """Two runs of neighbouring dimensions, the second the innermost, exchanged."""
+    sizes = graph.shape(tensor)
+    left = next(axis for axis, p in enumerate(perm) if axis != p)
+    right = perm[left]
+    flat = [math.prod(part) for part in (sizes[:left], sizes[left:right], sizes[right:])]
+    exchanged = graph.transpose(graph.reshape(tensor, *flat), 0, 2, 1)
+    return graph.reshape(exchanged, *(sizes[p] for p in perm))

@@ -103,10 +103,10 @@ def norm_graph(forward: Forward, formulation: Formulation = FASTEST, parts: int 
     with. Parameters are constants under their own names; nothing is computed from their values
     here, so a session may be opened with others.
 
-    Outputs: `logits` float32 [N, K] of the network normalized anew, and for every normalization
-    with weight w `scale/w` and `shift/w`, float32 [C]. The same network is had from the weights
-    scale * weight, per output channel, and the biases scale * bias + shift. Blend 0 gives scale 1
-    and shift 0.
+    Outputs: `features` float32 [N, F] and `logits` float32 [N, K] of the network normalized anew,
+    and for every normalization with weight w `scale/w` and `shift/w`, float32 [C]. The same network
+    is had from the weights scale * weight, per output channel, and the biases scale * bias + shift.
+    Blend 0 gives scale 1 and shift 0.
 
     Args:
         forward: with a fixed batch, the frames of one part.
@@ -149,9 +149,18 @@ def norm_graph(forward: Forward, formulation: Formulation = FASTEST, parts: int 
     for name, value in biases.items():
         del graph.inputs[name]
         graph.constants[name] = value
-    logits = names[source.outputs["logits"]]
-    graph.outputs["logits"] = logits[0] if parts == 1 else graph.add("Concat", *logits, axis=0)
+    for output in ("features", "logits"):
+        if output in source.outputs:
+            found = names[source.outputs[output]]
+            graph.outputs[output] = found[0] if parts == 1 else graph.add("Concat", *found, axis=0)
     return graph
+
+
+def shared_layer(forward: Forward) -> str | None:
+    """The weight of a normalized layer whose parameters another layer uses too, if there is one."""
+    uses = count_uses(forward.graph)
+    names = ((n.weight, n.bias) for n in forward.normalizations)
+    return next((weight for weight, bias in names if max(uses[weight], uses[bias]) > 1), None)
 
 
 def _image_parts(graph: Graph, name: str, shape: tuple[int, ...], parts: int) -> tuple[str, ...]:
@@ -226,15 +235,13 @@ def _require_normalizations(forward: Forward, parts: int) -> None:
             "The rung norm estimates such normalization anew, and nothing else.",
             "Leave norm out; the rungs head, tail, deep and full need no normalization.",
         )
-    uses = count_uses(forward.graph)
+    if (shared := shared_layer(forward)) is not None:
+        raise BundleError(
+            f"The normalized layer {shared} shares its parameters with another layer.",
+            "The rung norm gives every layer a scale and a shift of its own.",
+            "Leave norm out, or export a network whose layers have parameters of their own.",
+        )
     for normalization in forward.normalizations:
-        if max(uses[normalization.weight], uses[normalization.bias]) > 1:
-            raise BundleError(
-                f"The normalized layer {normalization.weight} shares its parameters with another "
-                "layer.",
-                "The rung norm gives every layer a scale and a shift of its own.",
-                "Leave norm out, or export a network whose layers have parameters of their own.",
-            )
         batch, _, pixels = _sizes(forward.graph, normalization.tensor)
         if parts * batch * pixels == 1:
             raise BundleError(

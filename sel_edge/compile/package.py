@@ -26,6 +26,7 @@ class Package:
         members: file name -> content.
         rungs: what the manifest says of each.
         absent: rung that was asked for and that the network has no use for -> why.
+        untrained: parameters that `full` leaves as they are.
         head_weight, head_bias: names of the classifier's parameters.
         features: length of a feature vector.
         classes: number of logits.
@@ -39,6 +40,7 @@ class Package:
     members: Mapping[str, bytes]
     rungs: Mapping[str, Rung]
     absent: Mapping[str, str]
+    untrained: tuple[str, ...]
     head_weight: str
     head_bias: str
     features: int
@@ -87,6 +89,7 @@ def package(
         members=members,
         rungs=ladder.rungs,
         absent=ladder.absent,
+        untrained=ladder.untrained,
         head_weight=forward.head_weight,
         head_bias=forward.head_bias,
         features=features,

@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sel_edge.compile.graph import Graph, Node
 
@@ -33,6 +36,28 @@ class Geometry:
     def taps(self) -> list[tuple[int, ...]]:
         """Every position of the kernel, the last dimension fastest."""
         return list(itertools.product(*(range(k) for k in self.kernel)))
+
+    def places(self) -> NDArray[np.int64]:
+        """Where in the padded input every tap reads: [taps * outputs], by tap, then output."""
+        found = np.zeros((1, 1), dtype=np.int64)
+        for axis, kernel in enumerate(self.kernel):
+            taps = self.dilations[axis] * np.arange(kernel)[:, None]
+            own = taps + self.strides[axis] * np.arange(self.outputs[axis])
+            padded = self.before[axis] + self.sizes[axis] + self.after[axis]
+            both = found[:, None, :, None] * padded + own[:, None, :]
+            found = both.reshape(found.shape[0] * kernel, -1)
+        return found.ravel()
+
+    @property
+    def spares_innermost(self) -> bool:
+        """Whether there is one tap along the last dimension, on the pixel itself."""
+        one = self.kernel[-1] == self.strides[-1] == 1
+        return one and not self.before[-1] and not self.after[-1]
+
+    @property
+    def outer(self) -> Geometry:
+        """The same without the last dimension."""
+        return Geometry(*(value[:-1] for value in astuple(self)))
 
     def covering(self) -> tuple[int, ...]:
         """The padding at the end with which the last tap of the last output still reads."""
@@ -89,47 +114,32 @@ def _padding(
     return tuple(before), tuple(after)
 
 
-def shifted(graph: Graph, batch_last: str, where: Geometry) -> list[str]:
-    """What each tap reads.
-
-    Args:
-        graph: the graph to add operators to.
-        batch_last: input [C, sizes..., N]. With the batch innermost a shift copies long runs.
-        where: the geometry.
-
-    Returns:
-        One tensor [C, outputs..., N] per tap.
-    """
-    if where.reads_itself:
-        return [batch_last]
-    rank = len(where.sizes)
-    padded = batch_last
-    if any(where.before) or any(where.after):
-        pads = graph.ints(0, *where.before, 0, 0, *where.after, 0)
-        padded = graph.add("Pad", batch_last, pads)
-    axes = graph.ints(*range(1, rank + 1))
-    steps = graph.ints(*where.strides)
-    found = []
-    for tap in where.taps:
-        starts = [t * d for t, d in zip(tap, where.dilations, strict=True)]
-        ends = [
-            start + (out - 1) * stride + 1
-            for start, out, stride in zip(starts, where.outputs, where.strides, strict=True)
-        ]
-        found.append(
-            graph.add("Slice", padded, graph.ints(*starts), graph.ints(*ends), axes, steps)
-        )
-    return found
-
-
 def batch_last(graph: Graph, tensor: str) -> str:
-    """[N, C, ...] as [C, ..., N]."""
-    return graph.transpose(tensor, *range(1, graph.rank(tensor)), 0)
+    """[N, C, sizes...] as [1, C, sizes..., N]."""
+    batch, *rest = graph.shape(tensor)
+    moved = graph.transpose(tensor, *range(1, len(rest) + 1), 0)
+    return graph.reshape(moved, 1, *rest, batch)
 
 
 def patches(graph: Graph, tensor: str, where: Geometry) -> str:
-    """Patches [taps * C, outputs * N] of a tensor [N, C, sizes...]; rows by tap, then channel."""
-    pieces = shifted(graph, batch_last(graph, tensor), where)
-    joined = pieces[0] if len(pieces) == 1 else graph.add("Concat", *pieces, axis=0)
-    batch, channels = graph.shape(tensor)[:2]
-    return graph.reshape(joined, len(pieces) * channels, math.prod(where.outputs) * batch)
+    """What every tap reads for every output.
+
+    Args:
+        graph: the graph to add operators to.
+        tensor: [N, C, sizes..., run]: the longer the run, the longer the copies.
+        where: how the kernel slides over the sizes.
+
+    Returns:
+        [N, C * taps, outputs * run].
+    """
+    batch, channels, *_, run = graph.shape(tensor)
+    if not where.reads_itself:
+        if any(where.before) or any(where.after):
+            tensor = graph.add(
+                "Pad", tensor, graph.ints(0, 0, *where.before, 0, 0, 0, *where.after, 0)
+            )
+        padded = math.prod(graph.shape(tensor)[2:-1])
+        tensor = graph.reshape(tensor, batch, channels, padded, run)
+        tensor = graph.add("Gather", tensor, graph.constant(where.places()), axis=2)
+    columns = math.prod(where.outputs) * run
+    return graph.reshape(tensor, batch, channels * len(where.taps), columns)

@@ -191,11 +191,9 @@ class SparseForward:
                 self._product(node, rows.weight, rows.bias, value, trained=True).tensor,
                 static=False,
             )
-        if isinstance(value, Whole) and not value.static:
-            return self._in_place(node, weight, bias, rows, value)
         frozen = self._frozen(node, weight, bias, rows.choice, value)
         changed = self._product(node, rows.weight, rows.bias, value, trained=True).tensor
-        if isinstance(value, Whole):
+        if isinstance(value, Whole) and value.static:
             return Partial(frozen.tensor, changed, rows.choice)
         spread = self._spread(rows.choice, changed)
         return Whole(self.graph.add("Add", frozen.tensor, spread), static=False)

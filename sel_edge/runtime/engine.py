@@ -45,6 +45,7 @@ class Engine:
     Args:
         bundle: an open bundle.
         threads: threads of onnxruntime, at least 1; None lets it use every core.
+        parameters: weights to begin with, as `load` takes them.
 
     Attributes:
         forward_flops: executed operations per frame, two per multiply-accumulate.
@@ -54,14 +55,19 @@ class Engine:
         BundleError: onnxruntime cannot load the graph, or the graph is not what the manifest says.
     """
 
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        threads: int | None = None,
+        parameters: Parameters | None = None,
+    ) -> None:
         self._bundle, self._threads = bundle, threads
         self._preprocess = Preprocessor(bundle.manifest.preprocessing)
         self._moments = bundle.manifest.moments
         self.forward_flops = 2 * bundle.manifest.model.forward_macs
         self.moment_flops = 2 * self._moments.macs if self._moments else 0
         self._session: Session
-        self.load({})
+        self.load(parameters or {})
 
     def load(self, parameters: Parameters, pause: bool = False) -> None:
         """Go on with other weights.
@@ -124,6 +130,16 @@ class Engine:
             return Observation(*self._run(frames, ["features", "logits", "moments"]))
         features, logits = self.infer(frames)
         return Observation(features, logits, input_moments(self._preprocess(frames)))
+
+    def moments(self, frames: Frames) -> NDArray[np.float32]:
+        """Moments of frames alone, as in `Observation`, without the rest of the forward pass.
+
+        Raises:
+            DataError, BundleError: as from `infer`.
+        """
+        if self._moments is not None:
+            return self._run(frames, ["moments"])[0]
+        return input_moments(self._preprocess(frames))
 
     def latents(self, frames: Frames, rung: str) -> NDArray[np.float32]:
         """What a rung's training step starts from, float32 [n, ...], for frames as in `infer`.

@@ -12,7 +12,6 @@ are seen that nobody knows.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +62,7 @@ class MomentModel:
         whiten: float64 [2C, 2C]; displacements become uncorrelated, with variance 1 among frames.
         content: float64 [2C], variance of a window's mean by what it shows, in these terms.
         frames: how many frames the normal domain is known from.
-        spread: `scatter` of these frames.
+        among: float64 [2C], variance of the classes' centres, in these terms.
     """
 
     floor: Floats
@@ -71,7 +70,7 @@ class MomentModel:
     whiten: Floats
     content: Floats
     frames: int
-    spread: float
+    among: Floats
 
     @property
     def normal(self) -> Floats:
@@ -98,6 +97,23 @@ class MomentModel:
         shares = np.concatenate([probabilities[:, :known], others], axis=1)
         return _coordinates(moments, self.floor) - shares @ self.centres
 
+    def points(self, moments: NDArray[np.float32]) -> Floats:
+        """Where single frames of unknown content lie, float64 [n, 2C].
+
+        Points scatter with a variance of about 1 around their domain's place, less in directions
+        in which frames hardly differ, so that Euclidean distances tell domains apart (linear
+        discriminant analysis).
+
+        Args:
+            moments: float32 [n, 2, C].
+        """
+        return self.scaled(_coordinates(moments, self.floor) - self.centres[-1])
+
+    def scaled(self, displacements: Floats) -> Floats:
+        """The points of displacements float64 [n, 2C]."""
+        points: Floats = displacements @ self.whiten.T / np.sqrt(1 + self.among)
+        return points
+
     def distance(self, one: Floats, frames: int, other: Floats, other_frames: int) -> float:
         """How far apart two windows lie: root mean square over coordinates, 1 by chance.
 
@@ -108,11 +124,6 @@ class MomentModel:
         moved = self.whiten @ (one - other)
         variance = 1 / frames + 1 / other_frames + self.content
         return float(np.sqrt(np.mean(moved**2 / variance)))
-
-    def scatter(self, displacements: Floats) -> float:
-        """Mean square of how far frames float64 [n, 2C] lie from their mean; large if mixed."""
-        apart = (displacements - displacements.mean(axis=0)) @ self.whiten.T
-        return float(np.mean(np.square(apart)))
 
     def sigma(self, distance: float) -> float:
         """By how many standard deviations a distance is more than chance; at least 0.
@@ -142,12 +153,16 @@ def fit_moments(
     within = _shrunk(values - centres[labels], len(values) - classes)
     lower = np.linalg.inv(np.linalg.cholesky(within))
     apart = (centres - mean) @ lower.T
-    spread, axes = np.linalg.eigh(apart.T @ apart / (classes - 1))
-    spread = np.maximum(spread, 0.0)
-    content = max(ALIKE, UNKNOWN * float(spread.mean())) + MISTAKEN * spread
-    within_square = float(np.mean(np.square((values - centres[labels]) @ lower.T)))
+    among, axes = np.linalg.eigh(apart.T @ apart / (classes - 1))
+    among = np.maximum(among, 0.0)
+    content = max(ALIKE, UNKNOWN * float(among.mean())) + MISTAKEN * among
     return MomentModel(
-        floor, np.vstack([centres, mean]), axes.T @ lower, content, len(values), within_square
+        floor=floor,
+        centres=np.vstack([centres, mean]),
+        whiten=axes.T @ lower,
+        content=content,
+        frames=len(values),
+        among=among,
     )
 
 
@@ -165,56 +180,42 @@ def bundle_moments(bundle: Bundle) -> MomentModel:
 
 
 class ShiftMonitor:
-    """Compares the newest frames with a domain, the bundle's own unless told otherwise.
+    """Compares the newest frames with the domains that they were taken for.
 
     Args:
         model: of the bundle.
         window: how many frames are compared.
-        limit: sigmas from which on the domain counts as left.
+        limit: sigmas from which on the frames count as of no known domain.
 
     Attributes:
-        model: as given.
-        sigma: how far the window lies from the domain; 0 until `MIN_FRAMES` have come.
-        shifted: whether the domain is left; with hysteresis.
+        sigma: how far the window lies from where it should; 0 until `MIN_FRAMES` have come.
+        shifted: whether they are of no known domain; with hysteresis.
     """
 
     def __init__(
         self, model: MomentModel, window: int = WINDOW_FRAMES, limit: float = LIMIT_SIGMA
     ) -> None:
-        self.model, self._limit = model, limit
+        self._model, self._limit = model, limit
         self._window: deque[Floats] = deque(maxlen=window)
-        self._domain, self._domain_frames = model.normal, model.frames
         self.sigma, self.shifted = 0.0, False
 
-    @property
-    def window(self) -> Sequence[Floats]:
-        """Displacements float64 [2C] of the newest frames, oldest first."""
-        return self._window
-
-    def add(self, moments: NDArray[np.float32], probabilities: NDArray[np.floating]) -> None:
+    def add(self, apart: Floats) -> None:
         """Take in the next frames.
 
         Args:
-            moments: float32 [n, 2, C].
-            probabilities: float [n, K'] of the network as it is now, K' >= K.
+            apart: displacements float64 [n, 2C] less the places of the frames' domains.
         """
-        self._window.extend(self.model.displacements(moments, probabilities))
+        self._window.extend(apart)
         frames = len(self._window)
         if frames < MIN_FRAMES:
             return
         mean = np.mean(self._window, axis=0)
-        found = self.model.distance(mean, frames, self._domain, self._domain_frames)
-        self.sigma = self.model.sigma(found)
+        found = self._model.distance(mean, frames, self._model.normal, self._model.frames)
+        self.sigma = self._model.sigma(found)
         self.shifted = self.sigma >= self._limit * (OFF_SHARE if self.shifted else 1.0)
 
-    def settle(self, domain: Floats, frames: int) -> None:
-        """From now on, compare frames that are still to come with another domain.
-
-        Args:
-            domain: its mean displacement, float64 [2C].
-            frames: how many frames that is known from, at least 1.
-        """
-        self._domain, self._domain_frames = domain, frames
+    def restart(self) -> None:
+        """From now on, judge frames that are still to come."""
         self._window.clear()
         self.sigma, self.shifted = 0.0, False
 

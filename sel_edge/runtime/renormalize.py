@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.bundle.bundle import Bundle
+from sel_edge.bundle.domain import Norm
 from sel_edge.bundle.rungs import TrainedLayer
 from sel_edge.core.errors import ConfigError, DataError, DivergenceError
 from sel_edge.core.frames import Frames
@@ -28,12 +29,23 @@ class Renormalized(Mapping[str, NDArray[np.float32]]):
         before: those that were not the bundle's.
         layers: by the names of their weights and biases.
         found: scale and shift of each layer.
+        features: float32 [frames, F], what the network sees in the frames with these weights; None
+            from bundles that do not tell.
     """
 
     bundle: Bundle
     before: Parameters
     layers: Mapping[str, TrainedLayer]
     found: Mapping[str, Array]
+    features: NDArray[np.float32] | None
+
+    @property
+    def norm(self) -> Norm:
+        """Scale and shift float32 [C] of every layer, by its weight."""
+        weights = {layer.weight for layer in self.layers.values()}
+        return {
+            name: (self.found[f"scale/{name}"], self.found[f"shift/{name}"]) for name in weights
+        }
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
         layer = self.layers[name]
@@ -62,6 +74,7 @@ class Renormalizer:
 
     Attributes:
         frames: how many one estimate takes.
+        executed_flops: of one estimate.
 
     Raises:
         ConfigError: the bundle has no such rung.
@@ -77,6 +90,7 @@ class Renormalizer:
                 "Use another rung.",
             )
         self._bundle, self.frames = bundle, rung.batch
+        self.executed_flops = rung.main.cost.executed_flops
         self._layers = {name: la for la in rung.layers for name in (la.weight, la.bias)}
         self._preprocess = Preprocessor(bundle.manifest.preprocessing)
         self._before = differing(bundle, parameters)
@@ -108,7 +122,8 @@ class Renormalizer:
         wanted = [name for name in self._session.outputs if name != "logits"]
         found = self._session.run(feeds, wanted)
         give_back()
-        new = Renormalized(self._bundle, self._before, self._layers, found)
+        features = found.pop("features", None)
+        new = Renormalized(self._bundle, self._before, self._layers, found, features)
         if not all(np.isfinite(value).all() for value in new.values()):
             raise DivergenceError(
                 "Re-estimating the normalization gave weights that are not finite.",

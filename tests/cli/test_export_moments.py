@@ -38,15 +38,16 @@ def test_learning_does_not_change_them(bundle):
 @pytest.mark.parametrize("kind", ["contrast", "fog", "blur", "brightness"])
 def test_a_disturbed_camera_is_noticed_and_a_good_one_is_not(bundle, kind):
     engine, test = Engine(bundle, threads=1), load_splits(DATA).test
-    monitor = ShiftMonitor(bundle_moments(bundle))
+    model = bundle_moments(bundle)
+    monitor = ShiftMonitor(model)
+
+    def show(frames):
+        seen = engine.observe(frames)
+        monitor.add(model.displacements(seen.moments, softmax(seen.logits)))
+
     by_class = test.frames[np.argsort(test.labels, kind="stable")]
     for start in range(0, len(by_class), 16):
-        show(monitor, engine, by_class[start : start + 16])
+        show(by_class[start : start + 16])
         assert not monitor.shifted
-    show(monitor, engine, corrupt(test.frames[:64], kind, 5, generator(0, kind)))
+    show(corrupt(test.frames[:64], kind, 5, generator(0, kind)))
     assert monitor.shifted
-
-
-def show(monitor, engine, frames):
-    seen = engine.observe(frames)
-    monitor.add(seen.moments, softmax(seen.logits))

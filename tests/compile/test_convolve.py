@@ -9,12 +9,12 @@ import torch.nn.functional as F  # noqa: N812 - torch's own custom
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sel_edge.compile.convolve import Layer, Use, convolve
+from sel_edge.compile.convolve import STRIPES_MAX_HEIGHT, Layer, Use, convolve
 from sel_edge.compile.graph import Graph
-from sel_edge.compile.winograd import Winograd, best_tile
+from sel_edge.compile.winograd import Line, Stripes, Winograd, best_line
 from tests.compile.gradients import check, normal
 
-sizes = st.integers(1, 9)
+sizes, tiles = st.integers(1, 9), st.sampled_from([2, 4])
 
 
 @st.composite
@@ -80,35 +80,73 @@ def test_gradient_with_automatic_padding(auto_pad: str) -> None:
     )
 
 
-@given(st.sampled_from([2, 4]), sizes, sizes, st.integers(1, 3), st.integers(1, 4))
-def test_winograd_is_the_convolution(
-    tile: int, height: int, width: int, batch: int, channels: int
+@given(
+    algorithm=st.builds(
+        lambda kind, tiles, height, width: (
+            Winograd(Line(tiles[0], height), Line(tiles[1], width))
+            if kind is Winograd
+            else Stripes(Line(tiles[0], height)),
+            (height, width),
+        ),
+        st.sampled_from([Winograd, Stripes]),
+        st.tuples(tiles, tiles),
+        sizes,
+        sizes,
+    ),
+    batch=st.integers(1, 3),
+    channels=st.tuples(st.integers(1, 4), st.integers(1, 3)),
+    bias=st.booleans(),
+)
+def test_the_winograd_domain_gives_the_convolution(
+    algorithm: tuple[Winograd | Stripes, tuple[int, int]],
+    batch: int,
+    channels: tuple[int, int],
+    bias: bool,
 ) -> None:
-    algorithm = Winograd(tile, height, width)
-
-    def build(g: Graph, x: str, w: str) -> str:
-        images, weights = algorithm.transform_input(g, x), algorithm.transform_weight(g, w)
-        return algorithm.transform_output(g, g.add("MatMul", weights, images), batch)
-
+    (domain, image), (inputs, outputs) = algorithm, channels
+    arrays = {
+        "x": normal(batch, inputs, *image),
+        "w": normal(outputs, inputs, 3, 3, seed=1),
+        **({"b": normal(outputs, seed=2)} if bias else {}),
+    }
     check(
-        build,
-        lambda x, w: F.conv2d(x, w, None, 1, 1),
-        {"x": normal(batch, channels, height, width), "w": normal(3, channels, 3, 3, seed=1)},
+        lambda g, x, w, b=None: domain.convolve(g, w, b, x),
+        lambda x, w, b=None: F.conv2d(x, w, b, 1, 1),
+        arrays,
     )
 
 
-@given(sizes, sizes)
-def test_the_best_tile_never_multiplies_more_than_the_other(height: int, width: int) -> None:
-    best = best_tile(height, width)
-    assert best.multiplications == min(
-        Winograd(tile, height, width).multiplications for tile in (2, 4)
+@given(sizes)
+def test_the_best_line_never_multiplies_more_than_the_other(size: int) -> None:
+    assert best_line(size).multiplications == min(
+        Line(tile, size).multiplications for tile in (2, 4)
     )
+
+
+def chosen(inputs: int, outputs: int, height: int, width: int, **attributes: object) -> object:
+    """The kind of formulation that a layer of these shapes gets."""
+    g = Graph()
+    g.input("x", "float32", (2, inputs, height, width))
+    g.input("w", "float32", (outputs, inputs, 3, 3))
+    g.add("Conv", "x", "w", **{"pads": [1] * 4, **attributes})
+    return type(Layer(g, g.nodes[-1]).winograd)
+
+
+def test_the_formulation_is_chosen_by_the_size_of_the_layer() -> None:
+    assert chosen(8, 8, 16, 16) is Winograd
+    assert chosen(8, 8, 17, 16) is Stripes
+    assert chosen(8, 8, STRIPES_MAX_HEIGHT, 200) is Stripes
+    assert chosen(8, 8, STRIPES_MAX_HEIGHT + 1, 8) is type(None)
+    assert chosen(3, 64, 16, 16) is type(None)
+    assert chosen(8, 8, 16, 16, strides=[2, 2]) is type(None)
+    assert chosen(8, 8, 16, 16, pads=[1, 1, 1, 0]) is type(None)
+    assert chosen(8, 8, 16, 16, dilations=[2, 2], pads=[2] * 4) is type(None)
 
 
 @pytest.mark.parametrize("use", ["once", "kept", "changing"])
 @pytest.mark.parametrize(
     ("channels", "size", "kernel", "stride"),
-    [(40, 8, 3, 1), (4, 8, 3, 1), (5, 7, 3, 2), (6, 5, 1, 1)],
+    [(9, 8, 3, 1), (8, 18, 3, 1), (4, 8, 3, 1), (5, 7, 3, 2), (6, 5, 1, 1)],
 )
 def test_every_formulation_is_the_convolution(
     use: Use, channels: int, size: int, kernel: int, stride: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -23,7 +25,7 @@ BATCH = 4
 @pytest.mark.parametrize("name", ["resnet18", "resnet1d", "branches"])
 def test_a_full_step_costs_what_torch_counts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the Winograd domain, which needs fewer operations than torch's counter knows."""
-    monkeypatch.setattr(convolve, "WINOGRAD_MAX_PIXELS", 0)
+    monkeypatch.setattr(convolve, "WINOGRAD_MIN_CHANNELS", sys.maxsize)
     make, shape = NETWORKS[name]
     forward = fold(load_graph(exported(settled(make, shape), shape), BATCH))
     trained = [Trained(la.weight, la.bias, None, la.weight) for la in layers_of(forward.graph)]

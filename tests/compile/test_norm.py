@@ -143,7 +143,10 @@ def test_batch_statistics_give_the_logits_of_torch_in_training_mode(case):
     assert_same(found["logits"], expected, TOLERANCE)
     assert np.abs(expected - torch_logits(network, image)).max() > 0.01 * np.abs(expected).max()
     weights = {n.weight for n in forward.normalizations}
-    assert set(found) == {"logits"} | {f"{k}/{w}" for w in weights for k in ("scale", "shift")}
+    estimated = {f"{k}/{w}" for w in weights for k in ("scale", "shift")}
+    assert set(found) == {"features", "logits"} | estimated
+    weight, bias = (forward.graph.constants[n] for n in (forward.head_weight, forward.head_bias))
+    assert_same(found["features"] @ weight.T + bias, found["logits"], TOLERANCE)
 
 
 @pytest.mark.parametrize("parts", [2, 3, 4])
@@ -174,7 +177,7 @@ def test_without_a_weight_for_the_batch_nothing_changes(case):
     network, forward, image = case
     found = estimate(norm_graph(forward), image, blend=0.0)
     for name, value in found.items():
-        if name != "logits":
+        if name not in ("features", "logits"):
             np.testing.assert_allclose(value, float(name.startswith("scale/")), atol=1e-5)
     assert_same(found["logits"], torch_logits(network, image), TOLERANCE)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sel_edge.compile.graph import Graph
 from sel_edge.compile.hoist import hoist
-from sel_edge.compile.layout import sink_transposes
+from sel_edge.compile.layout import sink_transposes, split_transposes
 from tests.compile.gradients import Array, normal
 from tests.compile.test_rungs import run
 
@@ -54,6 +54,33 @@ def test_sinking_transpositions_changes_no_result(graph: Graph) -> None:
     expected, found = run(graph, FEEDS), run(sink_transposes(graph), FEEDS)
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-4)
+
+
+@given(st.permutations(range(4)).filter(lambda perm: perm != [0, 1, 2, 3]))
+def test_a_split_transposition_moves_one_dimension_or_leaves_the_innermost(perm: list[int]) -> None:
+    g = Graph()
+    g.outputs["out"] = g.transpose(g.input("x", "float32", SHAPE), *perm)
+    split = split_transposes(g)
+    np.testing.assert_array_equal(run(split, FEEDS)["out"], FEEDS["x"].transpose(perm))
+    for node in split.needed_nodes():
+        if node.op == "Transpose":
+            order = list(node.attributes["perm"])
+            rest = [[p for p in order if p != moved] for moved in order]
+            assert order[-1] == len(order) - 1 or any(r == sorted(r) for r in rest)
+
+
+@given(graphs())
+def test_splitting_transpositions_changes_no_result(graph: Graph) -> None:
+    expected, found = run(graph, FEEDS), run(split_transposes(graph), FEEDS)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value)
+
+
+def test_transpositions_of_unknown_sizes_stay_whole() -> None:
+    g = Graph()
+    g.outputs["out"] = g.transpose(g.input("x", "float32", ("rows", 2, 3)), 2, 1, 0)
+    (node,) = split_transposes(g).needed_nodes()
+    assert node.op == "Transpose"
 
 
 def test_transpositions_between_elementwise_operators_vanish() -> None:

@@ -102,6 +102,17 @@ def test_the_convolutions_of_residual_networks(kernel: int, size: int, stride: i
     )
 
 
+@pytest.mark.parametrize("group", [1, 2, 4])
+@pytest.mark.parametrize("width", [1, 20])
+def test_kernels_along_the_height_alone(width: int, group: int) -> None:
+    """Weights are fewer than a sample's numbers, or more."""
+    check(
+        lambda g, *i: g.add("Conv", *i, pads=[1, 0, 1, 0], group=group),
+        lambda x, w: functional.conv2d(x, w, padding=(1, 0), groups=group),
+        {"x": normal(3, 4, 3, width), "w": normal(8, 4 // group, 3, 1, seed=1)},
+    )
+
+
 @settings(max_examples=30)
 @given(
     auto=st.sampled_from(["SAME_UPPER", "SAME_LOWER", "VALID"]),

@@ -209,7 +209,7 @@ def test_gradients_of_the_wide_resnet_are_torchs() -> None:
 
 def batch_first(array: Array, shape: tuple[int, ...]) -> Array:
     """Undo what the compiler did to the order of dimensions."""
-    for order in ((0, 1, 2, 3), (3, 2, 0, 1), (3, 0, 1, 2)):
+    for order in ((0, 1, 2, 3), (3, 2, 0, 1), (3, 0, 1, 2), (3, 1, 0, 2)):
         if array.transpose(order).shape == shape:
             return array.transpose(order)
     raise AssertionError(f"{array.shape} is no order of {shape}")
@@ -267,9 +267,10 @@ def torch_parameters(tried: Case) -> dict[str, torch.Tensor]:
 def test_200_full_steps_follow_torchs_loss(forward: Forward) -> None:
     tried = case(forward, "full", Sgd(momentum=0.9, weight_decay=1e-3))
     given = torch_parameters(tried)
-    optimizer = torch.optim.SGD(given.values(), 0.005, momentum=0.9, weight_decay=1e-3)
+    # At larger rates the steps amplify which side of zero a ReLU's input falls on by rounding.
+    optimizer = torch.optim.SGD(given.values(), 0.001, momentum=0.9, weight_decay=1e-3)
     expected = torch_steps(tried, 200, optimizer, given)
-    found, _ = steps(tried, 200, 0.005)
+    found, _ = steps(tried, 200, 0.001)
     assert expected[-1] < 0.8 * expected[0]
     np.testing.assert_allclose(found, expected, rtol=0.01, atol=1e-3)
 

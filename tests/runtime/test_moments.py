@@ -32,10 +32,10 @@ CLASSES_N, CHANNELS, TICK = 6, 10, 8
 class World:
     """Frames of classes whose channels differ in mean and spread, like those of a stem."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, apart: float = 0.2) -> None:
         rng = np.random.default_rng(seed)
         self.mixing = rng.normal(0, 1, (CHANNELS, CHANNELS)) / 3
-        self.means = rng.normal(0, 0.2, (CLASSES_N + 1, CHANNELS)) @ self.mixing
+        self.means = rng.normal(0, apart, (CLASSES_N + 1, CHANNELS)) @ self.mixing
         self.spreads = rng.normal(0, 0.06, (CLASSES_N + 1, CHANNELS))
 
     def draw(self, labels, rng, shift=0.0, scale=1.0):
@@ -59,12 +59,22 @@ def model() -> MomentModel:
     return fit_moments(WORLD.draw(labels, np.random.default_rng(1))[0], labels, CLASSES_N)
 
 
+def drawn(model, labels, rng, **change):
+    """Displacements of frames with these labels."""
+    return model.displacements(*WORLD.draw(labels, rng, **change))
+
+
+def known(rng, frames):
+    """Labels of frames of all known classes."""
+    return rng.integers(0, CLASSES_N, frames)
+
+
 def most(model, labels, **change) -> float:
     """The largest sigma over a stream of these labels."""
     monitor, found = ShiftMonitor(model), 0.0
     rng = np.random.default_rng(2)
     for start in range(0, len(labels), TICK):
-        monitor.add(*WORLD.draw(labels[start : start + TICK], rng, **change))
+        monitor.add(drawn(model, labels[start : start + TICK], rng, **change))
         found = max(found, monitor.sigma)
     return found
 
@@ -72,9 +82,9 @@ def most(model, labels, **change) -> float:
 def delay(model, **change) -> int:
     """Frames from a change to its notice."""
     rng, monitor = np.random.default_rng(3), ShiftMonitor(model)
-    monitor.add(*WORLD.draw(rng.integers(0, CLASSES_N, 200), rng))
+    monitor.add(drawn(model, known(rng, 200), rng))
     for frames in range(TICK, 400, TICK):
-        monitor.add(*WORLD.draw(rng.integers(0, CLASSES_N, TICK), rng, **change))
+        monitor.add(drawn(model, known(rng, TICK), rng, **change))
         if monitor.shifted:
             return frames
     return 400
@@ -100,9 +110,9 @@ class TestMonitor:
 
     def test_a_few_frames_say_nothing(self, model):
         rng, monitor = np.random.default_rng(0), ShiftMonitor(model)
-        monitor.add(*WORLD.draw(np.zeros(MIN_FRAMES - 1, int), rng, scale=0.01))
+        monitor.add(drawn(model, np.zeros(MIN_FRAMES - 1, int), rng, scale=0.01))
         assert (monitor.sigma, monitor.shifted) == (0.0, False)
-        monitor.add(*WORLD.draw(np.zeros(1, int), rng, scale=0.01))
+        monitor.add(drawn(model, np.zeros(1, int), rng, scale=0.01))
         assert monitor.shifted
         assert monitor.reason() == f"moments of stem moved {monitor.sigma:.1f} sigma"
 
@@ -110,7 +120,7 @@ class TestMonitor:
         rng, ticks = np.random.default_rng(0), []
         monitor = ShiftMonitor(model)
         for scale in np.concatenate([np.linspace(1, 0.2, 100), np.linspace(0.2, 1, 100)]):
-            monitor.add(*WORLD.draw(rng.integers(0, CLASSES_N, TICK), rng, scale=scale))
+            monitor.add(drawn(model, known(rng, TICK), rng, scale=scale))
             ticks.append((monitor.sigma, monitor.shifted))
         started = next(sigma for sigma, shifted in ticks if shifted)
         ended = next(
@@ -120,15 +130,42 @@ class TestMonitor:
         )
         assert ended < 0.8 * LIMIT_SIGMA <= LIMIT_SIGMA <= started
 
-    def test_once_settled_the_new_is_normal_and_the_old_is_not(self, model):
+    def test_in_a_domain_that_is_known_its_frames_are_normal_and_others_are_not(self, model):
         rng, monitor = np.random.default_rng(0), ShiftMonitor(model)
-        monitor.add(*WORLD.draw(rng.integers(0, CLASSES_N, WINDOW_FRAMES), rng, scale=0.2))
+        learned = drawn(model, known(rng, WINDOW_FRAMES), rng, scale=0.2)
+        monitor.add(learned)
         assert monitor.shifted
-        monitor.settle(np.mean(monitor.window, axis=0), WINDOW_FRAMES)
-        assert (len(monitor.window), monitor.sigma, monitor.shifted) == (0, 0.0, False)
-        monitor.add(*WORLD.draw(rng.integers(0, CLASSES_N, WINDOW_FRAMES), rng, scale=0.2))
+        monitor.restart()
+        place = learned.mean(axis=0)
+        monitor.add(drawn(model, known(rng, WINDOW_FRAMES), rng, scale=0.2) - place)
         assert not monitor.shifted
-        monitor.add(*WORLD.draw(rng.integers(0, CLASSES_N, WINDOW_FRAMES), rng))
+        monitor.add(drawn(model, known(rng, WINDOW_FRAMES), rng) - place)
+        assert monitor.shifted
+
+    def test_frames_of_several_known_domains_are_normal_together(self, model):
+        rng, monitor = np.random.default_rng(0), ShiftMonitor(model)
+        changes = [{}, {"shift": 2.0}, {"scale": 0.2}]
+        places = [drawn(model, known(rng, 600), rng, **c).mean(axis=0) for c in changes]
+        for number in rng.integers(0, len(changes), 300):
+            monitor.add(drawn(model, known(rng, 1), rng, **changes[number]) - places[number])
+            assert not monitor.shifted
+
+    def test_only_the_newest_frames_count(self, model):
+        rng, one, other = np.random.default_rng(0), ShiftMonitor(model), ShiftMonitor(model)
+        one.add(drawn(model, known(rng, 200), rng, scale=0.2))
+        newest = drawn(model, known(rng, WINDOW_FRAMES), rng)
+        one.add(newest)
+        other.add(newest)
+        assert one.sigma == other.sigma
+
+    def test_after_a_restart_only_frames_to_come_count(self, model):
+        rng, monitor = np.random.default_rng(0), ShiftMonitor(model)
+        monitor.add(drawn(model, known(rng, WINDOW_FRAMES), rng, scale=0.2))
+        monitor.restart()
+        assert (monitor.sigma, monitor.shifted) == (0.0, False)
+        monitor.add(drawn(model, known(rng, MIN_FRAMES - 1), rng, scale=0.2))
+        assert (monitor.sigma, monitor.shifted) == (0.0, False)
+        monitor.add(drawn(model, known(rng, 1), rng, scale=0.2))
         assert monitor.shifted
 
     @given(st.lists(st.integers(1, 40), min_size=1, max_size=12))
@@ -139,11 +176,14 @@ class TestMonitor:
         anchors = np.repeat(np.arange(CLASSES_N), 5)
         model = fit_moments(WORLD.draw(anchors, np.random.default_rng(7))[0], anchors, CLASSES_N)
         one, many = ShiftMonitor(model), ShiftMonitor(model)
-        one.add(moments, shares)
+        placed = model.displacements(moments, shares)
+        one.add(placed)
         for end, size in zip(np.cumsum(sizes), sizes, strict=True):
-            many.add(moments[end - size : end], shares[end - size : end])
+            many.add(placed[end - size : end])
         assert many.sigma == pytest.approx(one.sigma)
-        np.testing.assert_allclose(many.window, one.window, atol=1e-12)
+        one.add(placed[:TICK])
+        many.add(placed[:TICK])
+        assert many.sigma == pytest.approx(one.sigma)
 
 
 class TestModel:
@@ -152,7 +192,6 @@ class TestModel:
         moments = WORLD.draw(labels, np.random.default_rng(1))[0]
         placed = model.displacements(moments, np.eye(CLASSES_N)[labels])
         np.testing.assert_allclose(placed.mean(axis=0), model.normal, atol=1e-9)
-        assert model.scatter(placed) == pytest.approx(model.spread)
 
     def test_classes_that_the_bundle_lacks_are_taken_for_the_mean_of_all(self, model):
         moments, shares = WORLD.draw(np.zeros(9, int), np.random.default_rng(0))
@@ -198,6 +237,53 @@ class TestModel:
         assert model.flops(8) > 0
 
 
+class TestPoints:
+    @pytest.mark.parametrize("apart", [0.0, 0.2, 3.0])
+    @pytest.mark.parametrize("shift", [0.0, 2.0])
+    def test_frames_of_one_domain_vary_by_about_1_in_every_direction(self, apart, shift):
+        """However far apart the classes are, and wherever the domain is."""
+        world, labels = World(seed=4, apart=apart), np.arange(6000) % CLASSES_N
+        moments = world.draw(labels, np.random.default_rng(1))[0]
+        model = fit_moments(moments, labels, CLASSES_N)
+        points = model.points(world.draw(labels, np.random.default_rng(2), shift=shift)[0])
+        directions = np.linalg.eigvalsh(np.cov(points.T))
+        assert directions.min() > 0.7 and directions.max() < 1.3
+
+    def test_a_direction_in_which_frames_hardly_differ_does_not_count_more(self):
+        labels = np.arange(6000) % CLASSES_N
+        model = fit_moments(WORLD.draw(labels, np.random.default_rng(1))[0], labels, CLASSES_N)
+        points = model.points(WORLD.draw(labels, np.random.default_rng(2))[0])
+        directions = np.linalg.eigvalsh(np.cov(points.T))
+        assert np.linalg.cond(WORLD.mixing) > 50
+        assert directions.min() < 0.5 and directions.max() < 1.3
+
+    def test_few_anchors_are_enough_for_that_on_average(self, model):
+        labels = np.arange(3000) % CLASSES_N
+        points = model.points(WORLD.draw(labels, np.random.default_rng(2))[0])
+        assert points.var(axis=0).mean() == pytest.approx(1, abs=0.3)
+
+    def test_they_are_displacements_from_the_mean_of_all_classes(self, model):
+        moments = WORLD.draw(np.arange(CLASSES_N), np.random.default_rng(0))[0]
+        unknown = np.eye(CLASSES_N + 1)[np.full(CLASSES_N, CLASSES_N)]
+        expected = model.scaled(model.displacements(moments, unknown))
+        np.testing.assert_allclose(model.points(moments), expected, atol=1e-9)
+
+    def test_a_place_lies_where_the_frames_of_its_domain_do(self, model):
+        rng, labels = np.random.default_rng(0), np.arange(3000) % CLASSES_N
+        moments, shares = WORLD.draw(labels, rng, shift=1.0)
+        place = model.displacements(moments, shares).mean(axis=0)
+        found = model.points(moments).mean(axis=0)
+        np.testing.assert_allclose(model.scaled(place), found, atol=0.1)
+        assert np.linalg.norm(found) > 1
+
+    def test_frames_are_nearest_to_their_own_place(self, model):
+        rng, labels = np.random.default_rng(0), np.arange(600) % CLASSES_N
+        places = np.stack([model.normal, drawn(model, labels, rng, shift=1.0).mean(axis=0)])
+        points = model.points(WORLD.draw(labels, rng, shift=1.0)[0])
+        distances = np.square(points[:, None] - model.scaled(places)).sum(axis=2)
+        assert (distances.argmin(axis=1) == 1).mean() > 0.9
+
+
 class TestObservation:
     def test_without_an_output_they_are_the_inputs(self, bundle: Bundle, patterns: Patterns):
         frames = patterns.draw(MAX_BATCH + 3, seed=0)[0]
@@ -219,10 +305,11 @@ class TestObservation:
     def test_a_bundle_without_them_has_a_model_all_the_same(
         self, bundle: Bundle, patterns: Patterns
     ):
-        monitor, engine = ShiftMonitor(bundle_moments(bundle)), Engine(bundle, threads=1)
+        model, engine = bundle_moments(bundle), Engine(bundle, threads=1)
+        monitor = ShiftMonitor(model)
         seen = engine.observe(patterns.draw(WINDOW_FRAMES, seed=5)[0])
-        monitor.add(seen.moments, softmax(seen.logits))
+        monitor.add(model.displacements(seen.moments, softmax(seen.logits)))
         assert not monitor.shifted
         dark = engine.observe(patterns.draw(WINDOW_FRAMES, seed=6)[0] // 4)
-        monitor.add(dark.moments, softmax(dark.logits))
+        monitor.add(model.displacements(dark.moments, softmax(dark.logits)))
         assert monitor.shifted

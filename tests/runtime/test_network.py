@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sel_edge.core.errors import BundleError
 from sel_edge.bundle.domain import Domain
+from sel_edge.core.errors import BundleError
 from sel_edge.runtime.engine import Engine
 from sel_edge.runtime.head import Head
 from sel_edge.runtime.network import MIN_SCALE, Network, bundle_network

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sel_edge.compile.graph import Graph
-from sel_edge.compile.patches import Geometry, batch_last, geometry, patches, shifted
+from sel_edge.compile.patches import Geometry, batch_last, geometry, patches
 from sel_edge.compile.rules.registry import Backward, Gradients, rule
 
 
@@ -31,30 +31,34 @@ def _input_gradient(b: Backward, where: Geometry, group: int) -> str:
     """dX[c, i] = sum over o and taps of W[o, c, tap] dY[o, (i + before - tap) / stride].
 
     With stride 1 that is a convolution with the flipped weights, which onnxruntime runs faster than
-    its ConvTranspose. Otherwise ConvTranspose gives the gradient of the padded input, as far as the
-    kernel reached; Pad cuts the border off and appends zeros for pixels that no tap read.
+    its ConvTranspose. The latter gives as much as the kernel reached, less the padding; pixels
+    behind, which no tap read, are zeros.
     """
     g, weight = b.graph, b.node.inputs[1]
     reach = [(k - 1) * d for k, d in zip(where.kernel, where.dilations, strict=True)]
-    pads = [r - p for r, p in zip(reach * 2, where.before + where.after, strict=True)]
     attributes: dict[str, Any] = {
         "kernel_shape": list(where.kernel),
         "dilations": list(where.dilations),
         "group": group,
     }
+    pads = [r - p for r, p in zip(reach * 2, where.before + where.after, strict=True)]
     if all(s == 1 for s in where.strides) and min(pads) >= 0:
         return g.add("Conv", b.dy, _flip(g, weight, group), pads=pads, **attributes)
-    strides = list(where.strides)
-    padded = g.add("ConvTranspose", b.dy, weight, strides=strides, **attributes)
-    missing = [
-        size + before - reached
-        for size, before, reached in zip(
-            where.sizes, where.before, g.shape(padded)[2:], strict=True
+    ends = [
+        (out - 1) * stride + r + 1 - before - size
+        for out, stride, r, before, size in zip(
+            where.outputs, where.strides, reach, where.before, where.sizes, strict=True
         )
     ]
-    if not any(where.before) and not any(missing):
-        return padded
-    return g.add("Pad", padded, g.ints(0, 0, *(-p for p in where.before), 0, 0, *missing))
+    return g.add(
+        "ConvTranspose",
+        b.dy,
+        weight,
+        strides=list(where.strides),
+        pads=[*where.before, *(max(0, end) for end in ends)],
+        output_padding=[max(0, -end) for end in ends],
+        **attributes,
+    )
 
 
 def _flip(g: Graph, weight: str, group: int) -> str:
@@ -69,71 +73,25 @@ def _flip(g: Graph, weight: str, group: int) -> str:
 
 
 def _weight_gradient(b: Backward, where: Geometry, group: int) -> str:
-    """dW[o, c, tap] = sum over samples and pixels of dY[o, i] X[c, stride i + tap]."""
+    """dW[o, c, tap] = sum over samples and pixels of dY[o, i] X[c, stride i + tap].
+
+    One product per group, over all samples and pixels at once. Where the kernel spares the
+    innermost dimension there can be one per sample instead, and the images stay as they lie: that
+    pays as long as the weights are fewer than a sample's numbers.
+    """
     g, weight = b.graph, b.node.inputs[1]
-    shape = g.shape(weight)
-    outputs, inputs = shape[:2]
-    taps, pixels = len(where.taps), math.prod(where.outputs) * g.shape(b.x)[0]
-    if inputs == 1 and outputs == group:
-        return _depthwise_gradient(b, where)
-    if group == 1 and _separable(where):
-        return _separable_gradient(b, where)
-    gradient = g.reshape(batch_last(g, b.dy), outputs, pixels)
-    if group == 1:
-        product = g.add("Gemm", gradient, patches(g, b.x, where), transB=1)
+    x, dy, shape = b.x, b.dy, g.shape(weight)
+    batch, *image = g.shape(x)
+    if where.spares_innermost and math.prod(shape) <= math.prod(image):
+        where = where.outer
     else:
-        columns = g.reshape(patches(g, b.x, where), taps, group, inputs, pixels)
-        columns = g.reshape(g.transpose(columns, 1, 3, 0, 2), group, pixels, taps * inputs)
-        rows = g.reshape(gradient, group, outputs // group, pixels)
-        product = g.add("MatMul", rows, columns)
-    product = g.reshape(product, outputs, taps, inputs)
-    return g.reshape(g.transpose(product, 0, 2, 1), *shape)
-
-
-def _depthwise_gradient(b: Backward, where: Geometry) -> str:
-    """One weight per channel and tap: dW[c, tap] = sum of dY[c] * what the tap reads of X[c]."""
-    g = b.graph
-    dy = batch_last(g, b.dy)
-    axes = g.ints(*range(1, g.rank(dy)))
-    found = [
-        g.add("ReduceSum", g.add("Mul", dy, piece), axes, keepdims=0)
-        for piece in shifted(g, batch_last(g, b.x), where)
-    ]
-    columns = [g.add("Unsqueeze", column, g.ints(1)) for column in found]
-    joined = g.add("Concat", *columns, axis=1)
-    return g.reshape(joined, *g.shape(b.node.inputs[1]))
-
-
-def _separable(where: Geometry) -> bool:
-    """3x3, stride 1, a border of one pixel: both shifts can be zero-filled within the image.
-
-    A shift by one leaves nothing of a single pixel, and onnxruntime 1.22 then pads with garbage.
-    """
-    plain = (where.kernel, where.strides, where.dilations, where.before, where.after) == (
-        (3, 3),
-        (1, 1),
-        (1, 1),
-        (1, 1),
-        (1, 1),
-    )
-    return plain and min(where.sizes) > 1
-
-
-def _separable_gradient(b: Backward, where: Geometry) -> str:
-    """dW[(i, o), (j, c)] with dY shifted by i along the height and X by j along the width.
-
-    One product of [3 O, pixels] and [pixels, 3 C] needs 3 + 3 copies instead of 9 + 1.
-    """
-    g = b.graph
-    outputs, inputs = g.shape(b.node.inputs[1])[:2]
-    pixels = math.prod(where.outputs) * g.shape(b.x)[0]
-    dy, x = batch_last(g, b.dy), batch_last(g, b.x)
-    up = g.add("Pad", dy, g.ints(0, -1, 0, 0, 0, 1, 0, 0))
-    down = g.add("Pad", dy, g.ints(0, 1, 0, 0, 0, -1, 0, 0))
-    right = g.add("Pad", x, g.ints(0, 0, 1, 0, 0, 0, -1, 0))
-    left = g.add("Pad", x, g.ints(0, 0, -1, 0, 0, 0, 1, 0))
-    rows = g.reshape(g.add("Concat", up, dy, down, axis=0), 3 * outputs, pixels)
-    columns = g.reshape(g.add("Concat", right, x, left, axis=0), 3 * inputs, pixels)
-    product = g.add("Gemm", rows, columns, transB=1)
-    product = g.reshape(product, 3, outputs, 3, inputs)
-    return g.transpose(product, 1, 3, 0, 2)
+        x, dy, batch = batch_last(g, x), batch_last(g, dy), 1
+    columns = patches(g, x, where)
+    pixels = g.shape(columns)[-1]
+    rows = g.reshape(dy, batch, group, shape[0] // group, pixels)
+    columns = g.reshape(columns, batch, group, math.prod(shape[1:]), pixels)
+    # onnxruntime repacks the second factor: let it be the one without taps.
+    product = g.add("MatMul", columns, g.transpose(rows, 0, 1, 3, 2))
+    if batch > 1:
+        product = g.add("ReduceSum", product, g.ints(0), keepdims=1)
+    return g.reshape(g.transpose(product, 0, 1, 3, 2), *shape)
