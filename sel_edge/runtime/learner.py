@@ -162,18 +162,24 @@ class Learner:
         estimates = self._standin.estimate(logits).tolist()
         losses = self._losses(logits, labels)
         for position, name in enumerate(labels):
-            frame = first_frame + position
+            frame, estimate = first_frame + position, estimates[position]
             if name is None:
-                self._monitor.add_unlabelled(predicted[position], estimates[position], frame)
-                continue
-            self._label_frames.append(frame)
-            is_new = position not in losses
-            if is_new:
-                self._count_unknown(name, frame)
+                self._monitor.add_unlabelled(predicted[position], estimate, frame)
             else:
-                self._take_in_loss(name, losses[position], estimates[position], frame)
-            self._memory.add(name, features[position], frame, is_new)
+                self._take_in(name, features[position], losses.get(position), estimate, frame)
         return predicted
+
+    def label(self, name: str, feature: NDArray[np.float32], frame: int) -> None:
+        """Take in a label that came later than its frame.
+
+        Args:
+            name: the class.
+            feature: float32 [F], as the network in use sees the frame.
+            frame: its number.
+        """
+        logits = self.head.logits(feature[None])
+        estimate = float(self._standin.estimate(logits)[0])
+        self._take_in(name, feature, self._losses(logits, [name]).get(0), estimate, frame)
 
     def embarrassment(self, frame: int) -> dict[str, ClassEmbarrassment]:
         """The present windows of those classes for which they differ from what was last told.
@@ -255,6 +261,22 @@ class Learner:
         numbers = np.array([number for _, number in known], dtype=np.int64)
         losses = cross_entropy(logits[positions], numbers, TEMPERATURE)
         return dict(zip(positions, losses.tolist(), strict=True))
+
+    def _take_in(
+        self,
+        name: str,
+        feature: NDArray[np.float32],
+        loss: float | None,
+        estimate: float,
+        frame: int,
+    ) -> None:
+        """Take in a label; `loss` is None for a class that the head does not know."""
+        self._label_frames.append(frame)
+        if loss is None:
+            self._count_unknown(name, frame)
+        else:
+            self._take_in_loss(name, loss, estimate, frame)
+        self._memory.add(name, feature, frame, is_new=loss is None)
 
     def _take_in_loss(self, name: str, loss: float, estimate: float, frame: int) -> None:
         self._monitor.add_label(name, loss, frame)

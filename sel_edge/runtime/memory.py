@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.runtime.evidence import MIN_HELD_OUT
+
+KNOWN_BLOCKS = 256
+"""Blocks of frames per class whose division is remembered for labels that come late."""
 
 
 @dataclass(frozen=True)
@@ -89,18 +92,20 @@ class LabelMemory:
         Args:
             name: its class.
             feature: float32 [F].
-            frame: when it came; never falls.
+            frame: when it came. Labels may come late and in any order: a block that was decided
+                among the last `KNOWN_BLOCKS` of its class stays so.
             is_new: whether the class has yet to be learned.
         """
         share = self._shares.setdefault(name, _Share())
-        if (block := frame // self._block_frames) != share.block:
+        if (block := frame // self._block_frames) not in share.blocks:
             wanted = share.labels / self._every
             if is_new:
                 wanted = max(wanted, min(share.labels / 2, MIN_HELD_OUT))
-            share.block, share.hold_out = block, share.held_out < wanted
+            share.decide(block, share.held_out < wanted)
+        hold_out = share.blocks[block]
         share.labels += 1
-        share.held_out += share.hold_out
-        (self._held_out if share.hold_out else self._training).add(name, feature, frame)
+        share.held_out += hold_out
+        (self._held_out if hold_out else self._training).add(name, feature, frame)
 
     def forget(self, name: str) -> None:
         """Drop all labels of a class."""
@@ -119,12 +124,21 @@ class LabelMemory:
 
 @dataclass
 class _Share:
-    """How the labels of a class were divided so far."""
+    """How the labels of a class were divided so far.
 
-    block: int = -1
-    hold_out: bool = False
+    Attributes:
+        blocks: block of frames -> whether its labels are held out; the newest `KNOWN_BLOCKS`.
+        labels, held_out: how many there were.
+    """
+
+    blocks: dict[int, bool] = field(default_factory=dict)
     labels: int = 0
     held_out: int = 0
+
+    def decide(self, block: int, hold_out: bool) -> None:
+        if len(self.blocks) == KNOWN_BLOCKS:
+            del self.blocks[min(self.blocks)]
+        self.blocks[block] = hold_out
 
 
 class _Store:

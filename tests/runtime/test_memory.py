@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from random import Random
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sel_edge.runtime.evidence import MIN_HELD_OUT
-from sel_edge.runtime.memory import LabelMemory, Samples
+from sel_edge.runtime.memory import KNOWN_BLOCKS, LabelMemory, Samples
 
 NAMES = st.lists(st.sampled_from("abcde"), max_size=200)
 
@@ -46,6 +47,28 @@ def test_labels_of_a_class_in_one_block_of_frames_are_never_divided(
         assert training | held_out == frames
         assert not {frame // block for frame in training} & {frame // block for frame in held_out}
         assert min(frames) in training
+
+
+@given(NAMES, st.integers(2, 6), st.integers(1, 30), st.randoms(use_true_random=False))
+def test_labels_in_any_order_are_divided_by_blocks_too(
+    names: list[str], every: int, block: int, random: Random
+) -> None:
+    order = list(enumerate(names))
+    random.shuffle(order)
+    memory = LabelMemory(features=1, capacity=1000, held_out_every=every, block_frames=block)
+    for frame, name in order:
+        memory.add(name, np.array([frame], dtype=np.float32), frame)
+    for name in set(names):
+        training, held_out = divided(memory, name)
+        assert training | held_out == {frame for frame, other in order if other == name}
+        assert not {frame // block for frame in training} & {frame // block for frame in held_out}
+
+
+def test_labels_that_come_when_their_block_is_forgotten_are_kept() -> None:
+    memory = LabelMemory(features=1, capacity=1000, held_out_every=4, block_frames=1)
+    for frame in [*range(KNOWN_BLOCKS + 10), 0]:
+        memory.add("a", np.zeros(1, np.float32), frame)
+    assert sum(map(len, divided(memory, "a"))) >= KNOWN_BLOCKS + 10
 
 
 @given(NAMES, st.integers(2, 6), st.integers(1, 30))

@@ -1,0 +1,133 @@
+"""The network's eyes: every frame goes through the network of the domain it is from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sel_edge.bundle.bundle import Bundle
+from sel_edge.bundle.domain import OWN, Domain
+from sel_edge.core.frames import Frames
+from sel_edge.runtime.domains import Router
+from sel_edge.runtime.engine import Engine, Observation
+from sel_edge.runtime.moments import MomentModel
+from sel_edge.runtime.network import Network, bundle_network
+
+MAX_ENGINES = 5
+"""Networks held at once: the bundle's own domain and the four used last. Each is as large as the
+network, so a board with little memory holds fewer."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What is seen in frames.
+
+    Attributes:
+        features: float32 [n, F], each computed in the frame's domain.
+        moments: float32 [n, 2, C].
+        domains: int64 [n], numbers of the domains.
+        watching_flops: executed to tell domains apart, beyond inference itself.
+    """
+
+    features: NDArray[np.float32]
+    moments: NDArray[np.float32]
+    domains: NDArray[np.int64]
+    watching_flops: int
+
+
+class Eyes:
+    """Engines for the domains of a network.
+
+    Args:
+        bundle: an open bundle.
+        model: of its moments.
+        threads: threads of onnxruntime; None lets it use every core.
+        max_engines: at least 2, the bundle's own among them.
+
+    Attributes:
+        forward_flops: executed operations per frame, two per multiply-accumulate.
+
+    Raises:
+        BundleError: onnxruntime cannot load the graph, or the graph is not what the manifest says.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        model: MomentModel,
+        threads: int | None = None,
+        max_engines: int = MAX_ENGINES,
+    ) -> None:
+        self._bundle, self._threads, self._max_engines = bundle, threads, max_engines
+        self._router = Router(model)
+        self._engines: dict[str, Engine] = {}
+        self._any = Engine(bundle, threads)
+        self._names_of = bundle_network(bundle)
+        self._own = self._names_of.body_hash(OWN)
+        self._names: dict[int, str] = {}
+        self.forward_flops = self._any.forward_flops
+
+    def look(self, frames: Frames, network: Network) -> Sight:
+        """See frames.
+
+        Args:
+            frames: images uint8 [n, H, W, C], or signals float32 [n, channels, length].
+            network: as it is now.
+
+        Raises:
+            DataError: the frames do not have the bundle's shape.
+            BundleError: the network answers with numbers that are not finite.
+        """
+        count, moment_flops = len(frames), self._any.moment_flops
+        if not network.domains:
+            seen = self._engine(network, OWN).observe(frames)
+            own = np.full(count, OWN, np.int64)
+            return Sight(seen.features, seen.moments, own, count * moment_flops)
+        moments = self._any.moments(frames)
+        numbers = self._router.route(moments, network.domains)
+        features = self._features(frames, numbers, network)
+        flops = count * moment_flops + self._router.flops(count, len(network.domains))
+        return Sight(features, moments, numbers, flops)
+
+    def route(
+        self, moments: NDArray[np.float32], domains: Mapping[int, Domain]
+    ) -> NDArray[np.int64]:
+        """Which domain each frame would go to if none had come before; see `Router.route`."""
+        return Router(self._router.model).route(moments, domains)
+
+    def observe(self, frames: Frames) -> Observation:
+        """What the bundle's own network sees; see `Engine.observe`."""
+        return self._any.observe(frames)
+
+    def _features(
+        self, frames: Frames, numbers: NDArray[np.int64], network: Network
+    ) -> NDArray[np.float32]:
+        found = np.zeros((len(frames), self._bundle.manifest.features), np.float32)
+        for number in np.unique(numbers):
+            chosen = numbers == number
+            found[chosen] = self._engine(network, int(number)).features(frames[chosen])
+        return found
+
+    def _engine(self, network: Network, number: int) -> Engine:
+        """The engine of a domain, opened if it is not held; the one used longest ago goes."""
+        name = self._name(network, number)
+        if name == self._own:
+            return self._any
+        engine = self._engines.pop(name, None)
+        if engine is None:
+            while len(self._engines) >= self._max_engines - 1:
+                del self._engines[next(iter(self._engines))]
+            engine = Engine(self._bundle, self._threads, network.effective(number))
+        self._engines[name] = engine
+        return engine
+
+    def _name(self, network: Network, number: int) -> str:
+        """Equal for equal weights; computed once, because all of them are looked at."""
+        if self._names_of is not network:
+            self._names_of, self._names = network, {}
+        if number not in self._names:
+            self._names[number] = network.body_hash(number)
+        return self._names[number]
