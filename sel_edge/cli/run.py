@@ -25,6 +25,7 @@ from sel_edge.report.numbers import collect, gather
 from sel_edge.report.story import tell
 from sel_edge.report.wording import printable
 from sel_edge.runtime.loop import Runtime
+from sel_edge.runtime.session import spare_memory
 
 FRAMES_PER_TICK = 16
 
@@ -63,6 +64,7 @@ def command(
 
     Ctrl-C stops after the tick under way; everything up to it is in the ledger.
     """
+    spare_memory()
     console = Console(stderr=True)
     network, stream = open_bundle(bundle), open_stream(source)
     place = bundle.resolve()

@@ -145,18 +145,18 @@ def give_back() -> None:
         trim(0)
 
 
-def _map_large_blocks() -> None:
-    """Let large blocks go back to the system as soon as they are free, where glibc is in use.
+def spare_memory() -> None:
+    """Let this process give every large block back when it is freed, where glibc would keep some.
 
     By itself glibc raises the size from which it does so with every such block that is freed. The
     copies of weights that onnxruntime makes while it opens a graph then stay beside the next ones.
+
+    For a process that runs this runtime and little else: whatever allocates and frees large blocks
+    again and again, as torch does, becomes much slower.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
-
-
-_map_large_blocks()
 
 
 def unusable(path: Path, detail: str) -> BundleError:

@@ -13,12 +13,14 @@ from sel_edge.bundle.bundle import Bundle, open_bundle
 from sel_edge.runtime.engine import Engine, peak_memory_bytes
 from sel_edge.runtime.renormalize import RUNG as NORM
 from sel_edge.runtime.renormalize import Renormalizer
+from sel_edge.runtime.session import spare_memory
 from tools.step_bench.ours import Training, samples
 
 
 def main() -> None:
     """Infer, learn, and print the peak in bytes."""
     path, rung, steps, threads = sys.argv[1:]
+    spare_memory()
     bundle = open_bundle(Path(path))
     engine = Engine(bundle, int(threads))
     engine.infer(samples(bundle, 1)[0])
