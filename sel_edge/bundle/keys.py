@@ -85,6 +85,9 @@ class PrivateKey:
 def open_key(path: Path) -> PrivateKey:
     """The private key in a file; at first use it is made, with the public key beside it.
 
+    A public file that is another key's, because the private key was replaced, is replaced as well:
+    who checks deltas by it would refuse all new ones.
+
     Args:
         path: ends in .pem; the public key's file ends in .pub.pem.
 
@@ -102,9 +105,9 @@ def open_key(path: Path) -> PrivateKey:
         with _for_the_owner_only():
             write_atomic(path, made)
     key = load_private_key(path)
-    beside = public_path(path)
-    if not beside.exists():
-        write_atomic(beside, _pem(key.public))
+    beside, public = public_path(path), _pem(key.public)
+    if not beside.exists() or _read(beside)[0] != public:
+        write_atomic(beside, public)
     return key
 
 

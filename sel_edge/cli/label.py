@@ -30,6 +30,7 @@ from sel_edge.runtime.samples.frame import parse_id
 
 HEADING = ("id", "prediction", "teaches", "why")
 SHOWN_CLASS = 24
+LONGEST_FOLDER_BYTES = 255
 
 
 @click.command("label")
@@ -109,8 +110,7 @@ def export(waiting: list[Waiting], classes: tuple[str, ...], folder: Path) -> No
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name in (*classes, NOT_USEFUL):
-            # Class names come from other people's folders; one that is no plain name gets none.
-            if name == Path(name).name and not name.startswith("."):
+            if _can_name_a_folder(name):
                 (folder / name).mkdir(exist_ok=True)
     for name, data in files.items():
         write_atomic(folder / name, data)
@@ -168,6 +168,12 @@ def as_dict(
         "problems": list(report.problems),
         "problem_count": report.problem_count,
     }
+
+
+def _can_name_a_folder(name: str) -> bool:
+    """Whether a class, whose name may come from anybody, can be given a folder of that name."""
+    is_plain = name == Path(name).name and not name.startswith(".") and name.isprintable()
+    return is_plain and len(name.encode()) <= LONGEST_FOLDER_BYTES
 
 
 def _parsed(text: str) -> tuple[str, str | None]:

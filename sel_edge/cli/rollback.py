@@ -44,13 +44,13 @@ def command(directory: Path, to: str | None, dry_run: bool) -> int:
         if target == choice.state:
             click.echo(f"The network {target} is in use already.")
             return 0
-        entries = book.history().entries
-        for line in _steps(entries, choice.state, target, "would be" if dry_run else "is"):
-            click.echo(line)
+        verb = "would be" if dry_run else "is"
+        lines = _steps(book.history().entries, choice.state, target, verb)
         if not dry_run:
             book.put(chain, Status.CONFIRMED)
+    for line in lines:
+        click.echo(line)
     origin = " (the bundle's own)" if target == start else ""
-    verb = "would be" if dry_run else "is"
     click.echo(f"The network in use {verb} {target}{origin}.")
     return 0
 
@@ -59,9 +59,10 @@ def _steps(entries: Sequence[Entry], current: str, target: str, verb: str) -> li
     """A line for every update that is undone, newest first, or used again."""
     edges = {(entry.parent, entry.network) for entry in entries}
     before, after = ancestors(edges, current), ancestors(edges, target)
-    by_network = {entry.network: entry for entry in entries}
-    undone = [entry for name, entry in by_network.items() if name in before - after]
-    used = [entry for name, entry in by_network.items() if name in after - before]
+    # An update may lead back to an earlier network; a folded one has the number of what it repeats.
+    updates = {(entry.counter, entry.network): entry for entry in entries}
+    undone = [entry for (_, name), entry in updates.items() if name in before - after]
+    used = [entry for (_, name), entry in updates.items() if name in after - before]
     told = [(entry, "undone") for entry in undone[::-1]] + [(entry, "used again") for entry in used]
     return [
         f"Update {entry.counter} (frame {entry.frame:,}: {changes(entry)}) {verb} {word}."

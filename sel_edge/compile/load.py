@@ -35,8 +35,9 @@ from sel_edge.compile.values import (
 from sel_edge.core.errors import BundleError
 
 _RESERVED = re.compile(
-    r"__metadata__|image|features|logits|latent\w*|labels|sample_weights|temperature|learning_rate|"
-    r"step|loss|blend|(channels|frozen|new|velocity|mean|square|scale|shift|fisher)/.*|[a-z0-9]+_\d+"
+    r"__metadata__|image|features|logits|moments|latent\w*|labels|sample_weights|temperature|"
+    r"learning_rate|step|loss|blend|[a-z0-9]+_\d+|"
+    r"(channels|frozen|new|velocity|mean|square|scale|shift|fisher|moments)/.*"
 )
 """Names that a parameter cannot have: those of tensors in the graphs that are made of it, and what
 safetensors keeps for itself."""

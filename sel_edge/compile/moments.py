@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from sel_edge.bundle.manifest import Moments
 from sel_edge.compile.forward import Forward, is_layer
-from sel_edge.compile.graph import Dim, Graph, Node
+from sel_edge.compile.graph import Dim, Graph, Node, needed_for
 
 OUTPUT = "moments"
 _COPY = "moments/"
@@ -34,12 +34,12 @@ def add_moments(forward: Forward, forward_macs: int) -> Moments | None:
         forward_macs: multiply-accumulates of one sample.
 
     Returns:
-        What the manifest says of it; None if there is no such convolution, or even its sparsest
-        useful grid would cost more.
+        What the manifest says of it; None if there is no such convolution, if what it reads changes
+        with the layers before it, or if even its sparsest useful grid would cost more.
     """
     graph = forward.graph
     stem = next((n for n in graph.nodes if n.op == "Conv" and is_layer(graph, n)), None)
-    if stem is None:
+    if stem is None or _follows_a_layer(graph, stem):
         return None
     weight = graph.types[stem.inputs[1]]
     sides = _sides(graph.types[stem.outputs[0]].shape[2:])
@@ -57,6 +57,10 @@ def add_moments(forward: Forward, forward_macs: int) -> Moments | None:
 def copies(graph: Graph) -> dict[str, str]:
     """Constant -> the parameter that it is a copy of."""
     return {n: n.removeprefix(_COPY) for n in graph.constants if n.startswith(_COPY)}
+
+
+def _follows_a_layer(graph: Graph, node: Node) -> bool:
+    return any(is_layer(graph, n) for n in needed_for(node.inputs[:1], graph.nodes))
 
 
 def _sides(shape: Sequence[Dim]) -> tuple[int, ...]:

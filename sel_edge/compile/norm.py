@@ -13,13 +13,13 @@ corruptions by covariate shift adaptation", 2020 (arXiv 2006.16971).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sel_edge.compile.forward import Forward, Normalization
-from sel_edge.compile.graph import Graph
+from sel_edge.compile.graph import Graph, Node
 from sel_edge.compile.layers import count_uses, is_parameter
 from sel_edge.core.errors import BundleError
 
@@ -126,22 +126,14 @@ def norm_graph(forward: Forward, formulation: Formulation = FASTEST, parts: int 
     biases = {n.bias: source.constants[n.bias] for n in forward.normalizations}
     for name, value in source.constants.items():
         if name in biases:
-            names[name] = parts * (graph.input(name, "float32", value.shape),)
+            constant = graph.input(name, "float32", value.shape)
         else:
             constant = graph.constant(value, name if is_parameter(value) else None)
-            names[name] = parts * (constant,)
+        names[name] = parts * (constant,)
     normalized = {n.tensor: n for n in forward.normalizations}
     for node in source.nodes:
         normalization = normalized.get(node.outputs[0])
-        outputs = []
-        for part in range(parts):
-            inputs = [names[name][part] if name else "" for name in node.inputs]
-            if normalization is not None:
-                inputs[2] = graph.add("Sub", inputs[2], graph.constant(normalization.mean))
-            name = "" if part else node.name  # onnxruntime wants no name twice
-            outputs.append(
-                graph.add_node(node.op, inputs, node.attributes, len(node.outputs), name)
-            )
+        outputs = [_repeated(graph, node, part, names, normalization) for part in range(parts)]
         if normalization is not None:
             centred = [found for (found,) in outputs]
             outputs = [(t,) for t in _renormalized(graph, centred, normalization, formulation)]
@@ -170,6 +162,21 @@ def _image_parts(graph: Graph, name: str, shape: tuple[int, ...], parts: int) ->
         return (image,)
     sizes = graph.ints(*[shape[0]] * parts)
     return graph.add_node("Split", [image, sizes], {"axis": 0}, parts)
+
+
+def _repeated(
+    graph: Graph,
+    node: Node,
+    part: int,
+    names: Mapping[str, Sequence[str]],
+    normalization: Normalization | None,
+) -> tuple[str, ...]:
+    """A node for one part of the frames; centred, if its output is normalized."""
+    inputs = [names[name][part] if name else "" for name in node.inputs]
+    if normalization is not None:
+        inputs[2] = graph.add("Sub", inputs[2], graph.constant(normalization.mean))
+    name = "" if part else node.name  # onnxruntime wants no name twice
+    return graph.add_node(node.op, inputs, node.attributes, len(node.outputs), name)
 
 
 def _renormalized(

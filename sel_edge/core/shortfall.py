@@ -43,7 +43,7 @@ class Shortfall:
     note: str
 
     def __str__(self) -> str:
-        """For example: energy_j_per_day: 120 J are needed, 40 J are free. Refilled in 2 h."""
+        """For example: energy_j_per_day: 120 J needed, 40 J free, 80 J short. Refilled in 2 h."""
         if self.limit == "celsius_max":
             return f"{self.limit}: {self.note}"
         needed, free, short = (

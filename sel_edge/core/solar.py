@@ -68,7 +68,8 @@ class RefillCurve(ABC):
     def ready_s(self, start_s: float, needed_nj: int) -> float | None:
         """When `needed_nj` have arrived since `start_s`; None if they never do.
 
-        At most `READY_WITHIN_S` later than the first such instant, and never earlier.
+        At most `READY_WITHIN_S` later than the first such instant, or one float where those are
+        coarser, and never earlier.
         """
         goal = self.cumulative_nj(start_s) + needed_nj
         if needed_nj <= 0:
@@ -80,6 +81,8 @@ class RefillCurve(ABC):
         late = start_s + whole_s + 2 * self.period_s
         while late - early > READY_WITHIN_S:
             middle = (early + late) / 2
+            if not early < middle < late:  # millions of years ahead
+                break
             if self.cumulative_nj(middle) >= goal:
                 late = middle
             else:
@@ -291,7 +294,7 @@ def _point(path: Path, row: list[str]) -> tuple[str, float, float]:
     except ValueError as error:
         raise ConfigError(
             f"The refill curve {path} has the row '{','.join(row)}'.",
-            "A row is an hour or an ISO time, a comma, and watts.",
+            "A row is an hour or an ISO time, without an offset of its own, a comma, and watts.",
             "Correct the row.",
         ) from error
 
@@ -303,7 +306,9 @@ def _hour(moment: str) -> tuple[str, float]:
         date, clock = "", time.fromisoformat(moment)
     except ValueError:
         full = datetime.fromisoformat(moment)
-        date, clock = full.date().isoformat(), full.time()
+        date, clock = full.date().isoformat(), full.timetz()
+    if clock.tzinfo is not None:
+        raise ValueError("an offset of its own")
     seconds = clock.second + clock.microsecond / 1e6
     return date, clock.hour + clock.minute / 60 + seconds / HOUR_S
 

@@ -131,16 +131,6 @@ class Engine:
         features, logits = self.infer(frames)
         return Observation(features, logits, input_moments(self._preprocess(frames)))
 
-    def moments(self, frames: Frames) -> NDArray[np.float32]:
-        """Moments of frames alone, as in `Observation`, without the rest of the forward pass.
-
-        Raises:
-            DataError, BundleError: as from `infer`.
-        """
-        if self._moments is not None:
-            return self._run(frames, ["moments"])[0]
-        return input_moments(self._preprocess(frames))
-
     def latents(self, frames: Frames, rung: str) -> NDArray[np.float32]:
         """What a rung's training step starts from, float32 [n, ...], for frames as in `infer`.
 

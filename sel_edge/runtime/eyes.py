@@ -29,7 +29,9 @@ class Sight:
         features: float32 [n, F], each computed in the frame's domain.
         moments: float32 [n, 2, C].
         domains: int64 [n], numbers of the domains.
-        watching_flops: executed to tell domains apart, beyond inference itself.
+        watching_flops: executed beyond one inference of every frame: for the moments, to tell
+            domains apart, and for frames of other domains than the bundle's own, which go through
+            the network twice.
     """
 
     features: NDArray[np.float32]
@@ -81,16 +83,19 @@ class Eyes:
             DataError: the frames do not have the bundle's shape.
             BundleError: the network answers with numbers that are not finite.
         """
-        count, moment_flops = len(frames), self._any.moment_flops
+        count = len(frames)
+        moment_flops = count * self._any.moment_flops
+        own = self._engine(network, OWN).observe(frames)
         if not network.domains:
-            seen = self._engine(network, OWN).observe(frames)
-            own = np.full(count, OWN, np.int64)
-            return Sight(seen.features, seen.moments, own, count * moment_flops)
-        moments = self._any.moments(frames)
-        numbers = self._router.route(moments, network.domains)
-        features = self._features(frames, numbers, network)
-        flops = count * moment_flops + self._router.flops(count, len(network.domains))
-        return Sight(features, moments, numbers, flops)
+            return Sight(own.features, own.moments, np.full(count, OWN, np.int64), moment_flops)
+        numbers = self._router.route(own.moments, network.domains)
+        features = own.features.copy()
+        for number in np.unique(numbers[numbers != OWN]):
+            chosen = numbers == number
+            features[chosen] = self._engine(network, int(number)).features(frames[chosen])
+        again = int((numbers != OWN).sum()) * self.forward_flops
+        flops = moment_flops + self._router.flops(count, len(network.domains)) + again
+        return Sight(features, own.moments, numbers, flops)
 
     def route(
         self, moments: NDArray[np.float32], domains: Mapping[int, Domain]
@@ -101,15 +106,6 @@ class Eyes:
     def observe(self, frames: Frames) -> Observation:
         """What the bundle's own network sees; see `Engine.observe`."""
         return self._any.observe(frames)
-
-    def _features(
-        self, frames: Frames, numbers: NDArray[np.int64], network: Network
-    ) -> NDArray[np.float32]:
-        found = np.zeros((len(frames), self._bundle.manifest.features), np.float32)
-        for number in np.unique(numbers):
-            chosen = numbers == number
-            found[chosen] = self._engine(network, int(number)).features(frames[chosen])
-        return found
 
     def _engine(self, network: Network, number: int) -> Engine:
         """The engine of a domain, opened if it is not held; the one used longest ago goes."""

@@ -72,14 +72,10 @@ class Session:
 
         Args:
             feeds: what the graph takes; other names are ignored.
-            wanted: names of outputs; None for all. Only what they need is computed.
+            wanted: names of outputs; None for all.
         """
         names = list(self.outputs) if wanted is None else wanted
-        options = None
-        if len(names) < len(self.outputs):
-            options = onnxruntime.RunOptions()
-            options.only_execute_path_to_fetches = True
-        found = self._session.run(names, {name: feeds[name] for name in self.inputs}, options)
+        found = self._session.run(names, {name: feeds[name] for name in self.inputs})
         return dict(zip(names, found, strict=True))
 
     def bind(self, inputs: Mapping[str, Buffer], outputs: Mapping[str, Buffer]) -> Binding:

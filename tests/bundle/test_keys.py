@@ -49,6 +49,14 @@ def test_a_missing_public_file_is_written_again(tmp_path: Path) -> None:
     assert load_public_key(public_path(tmp_path / "key.pem")) == key.public
 
 
+def test_a_new_private_key_brings_its_own_public_file(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    before = open_key(path).public
+    path.unlink()
+    after = open_key(path).public
+    assert after != before and load_public_key(public_path(path)) == after
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601, 0o666])
 def test_a_key_that_others_can_read_or_write_is_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "key.pem"

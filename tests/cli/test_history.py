@@ -73,6 +73,17 @@ def test_rollback_undoes_the_last_update_and_can_be_undone(call, state):
     assert [e["state"] for e in told(call, state)["entries"]] == ["current", "undone", "undone"]
 
 
+def test_updates_that_lead_back_to_an_earlier_network_are_all_told(call, tmp_path):
+    with open_slots(tmp_path, bundle()) as slots:
+        once = changed(slots.current(), np.random.default_rng(0))
+        twice = changed(once, np.random.default_rng(1))
+        for network in (once, twice, once, twice):
+            slots.commit(network, frame=0)
+            slots.confirm()
+    lines = call("rollback", tmp_path, "--to", "bundle").out.splitlines()
+    assert [line.split()[1] for line in lines[:-1]] == ["4", "3", "2", "1"]
+
+
 def test_a_dry_run_changes_nothing(call, state):
     before = told(call, state)
     result = call("rollback", state, "--to", "bundle", "--dry-run")

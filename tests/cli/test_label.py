@@ -23,7 +23,7 @@ def state(tmp_path: Path) -> Path:
     """A device's state with eight frames waiting, the later ones teaching more."""
     place = tmp_path / "net.state"
     with SampleStore(place / SAMPLES_FILE) as store:
-        store.name_classes(["cat", "dog", "../escape", ".hidden"])
+        store.name_classes(["cat", "dog", "../escape", ".hidden", "é" * 200, "a\0b"])
         see(store, 0, 8, lambda number: number / 10)
     return place
 

@@ -88,6 +88,17 @@ def test_a_network_without_convolutions_has_none() -> None:
     assert add_moments(folded(Network(body, 8).eval(), (3, 6, 6)), ALL) is None
 
 
+def test_a_convolution_behind_another_layer_has_none() -> None:
+    """That layer's weights change, and the moments would with them."""
+    body = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(192, 192),
+        nn.Unflatten(1, (3, 8, 8)),
+        nn.Conv2d(3, 8, 3, padding=1),
+    )
+    assert add_moments(folded(Network(body, 8).eval(), (3, 8, 8)), ALL) is None
+
+
 def test_the_weights_of_the_layer_do_not_change_them() -> None:
     forward = folded(*small())
     add_moments(forward, ALL)

@@ -87,6 +87,11 @@ def test_it_is_ready_when_enough_has_arrived_and_not_before(
     assert earlier < start or curve.cumulative_nj(earlier) - curve.cumulative_nj(start) <= needed
 
 
+def test_a_refill_that_takes_longer_than_floats_can_tell_is_still_told() -> None:
+    ready = ConstantWatts(1.0).ready_s(1.7e9, 10**15 * NANOJOULES)
+    assert ready == pytest.approx(1e15, rel=1e-5)
+
+
 def test_known_days() -> None:
     sun = ClearSkyDay(peak_w=5, sunrise_h=6, sunset_h=18)
     assert sun.energy_j(0, DAY_S) == pytest.approx(5 * 12 * 3600 * 2 / np.pi)
@@ -128,6 +133,8 @@ def test_a_day_is_read_from_a_file(tmp_path: Path, text: str) -> None:
         ("6,1,2\n", "6,1,2"),
         ("noon,1\n", "noon"),
         ("25:00,1\n", "25:00"),
+        ("06:30Z,1\n", "06:30Z"),
+        ("2026-06-21T06:30+02:00,1\n", "06:30+02:00"),
         ("6,-1\n", "-1"),
         ("6,nan\n", "nan"),
         ("nan,1\n", "nan"),

@@ -23,6 +23,7 @@ from sel_edge.core.runlog import read_run, read_samples
 from sel_edge.data.sources import load_splits
 from sel_edge.energy.meter import open_meter
 from sel_edge.energy.profile import load_profile
+from sel_edge.energy.system import System
 from sel_edge.pretrain.checkpoint import CHECKPOINT_FILE, MODEL_FILE
 from sel_edge.pretrain.describe import without_anchors
 from sel_edge.pretrain.loop import RunInterruptedError
@@ -190,7 +191,7 @@ def test_joules_of_two_meters_are_never_added_up(tmp_path):
     out = tmp_path / "run"
     with pytest.raises(RunInterruptedError):
         start_run(out, small_options(small_recipe("dense", 0.1)), open_meter(), Quiet(), after(3))
-    other = open_meter(load_profile("pi-4b"), tmp_path)
+    other = open_meter(load_profile("pi-4b"), System(sys=tmp_path))
     with pytest.raises(RunDirectoryError, match="pi-4b"):
         resume_run(out, other, Quiet(), never)
 

@@ -74,7 +74,7 @@ def domain(model: MomentModel, frames: NDArray[np.uint8], norm: Norm) -> Domain:
     """The domain of these frames, whatever they show."""
     classes = len(bundle().manifest.classes)
     shares = np.full((len(frames), classes), 1 / classes)
-    place = model.displacements(engine().moments(frames), shares).mean(axis=0)
+    place = model.displacements(engine().observe(frames).moments, shares).mean(axis=0)
     return Domain(place.astype(np.float32), len(frames), norm)
 
 
@@ -171,7 +171,7 @@ def test_routing_for_once_neither_heeds_nor_changes_what_came_before(
     """Frames half way between two domains, which go where those before them went."""
     half = (images(COUNT) // 10 * 4).astype(np.uint8)
     network, untouched = dim_network(model), Eyes(bundle(), model, threads=1)
-    moments = engine().moments(half)
+    moments = engine().observe(half).moments
     fresh = eyes.route(moments, network.domains)
     for other in (eyes, untouched):
         other.look(dim(), network)

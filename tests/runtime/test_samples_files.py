@@ -149,6 +149,15 @@ def test_an_exported_frame_that_left_the_queue_brings_its_content_along(store, t
     np.testing.assert_array_equal(sample.frame, frame)
 
 
+def test_a_number_that_names_an_image_is_no_id(store, tmp_path) -> None:
+    folder = tmp_path / "sorted"
+    save(77, folder / "cat" / "0000.png")
+    save(1, folder / "dog" / "0002.png")
+    report = store.import_answers(folder)
+    assert [each.id for each in report.outcomes] == [name(1)]
+    assert report.problems == ("cat/0000.png is none of the frames.",)
+
+
 def test_files_that_are_no_frames_are_told_and_the_others_taken(store, tmp_path) -> None:
     folder = tmp_path / "sorted"
     save(0, folder / "cat" / f"{name(0)}.png")

@@ -127,7 +127,7 @@ class LabelDesk:
         problems = Problems()
         statements = (
             read_folder(path, self._known(), problems)
-            if path.is_dir() or path.suffix in (".tar", ".gz", ".zip")
+            if path.is_dir() or path.suffix in (".tar", ".gz", ".tgz", ".zip")
             else read_csv(path, problems)
         )
         origin = str(path.resolve())

@@ -120,7 +120,8 @@ def read_csv(path: Path, problems: Problems) -> Iterator[Statement]:
 def read_folder(path: Path, known: Known, problems: Problems) -> Iterator[Statement]:
     """Read images in folders named by class: named by their ids, or recognized by their content.
 
-    An image whose name is an id of the store is not looked into. One that was exported and then
+    An image whose name is an id of the store is not looked into; a number alone, as cameras and
+    data sets name their images, is no id here. One that was exported and then
     left the queue brings its frame along: its name says what its content must be. A frame that
     lies in folders of two classes keeps the first.
 
@@ -169,10 +170,7 @@ def _row(line: bytes, is_first: bool) -> tuple[FrameId, str | None] | None:
 
 def _statement(member: Member, known: Known, decoder: Decoder) -> Statement | None:
     label = parse_label(member.parts[-2])
-    try:
-        named = parse_id(PurePath(member.parts[-1]).stem)
-    except DataError:
-        named = None
+    named = _exported_as(member)
     if named is not None and known.holds(named):
         return Statement(named, label)
     frame = decoder.decode(member.name, member.read())
@@ -181,3 +179,12 @@ def _statement(member: Member, known: Known, decoder: Decoder) -> Statement | No
         return Statement(named, label, frame if is_it else None)
     match = known.match(frame)
     return None if match is None else Statement(match, label)
+
+
+def _exported_as(member: Member) -> FrameId | None:
+    """The whole id that an image is named by, as `sel-edge label --export` does."""
+    try:
+        named = parse_id(PurePath(member.parts[-1]).stem)
+    except DataError:
+        return None
+    return None if named.digest is None else named

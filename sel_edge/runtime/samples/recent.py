@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from sel_edge.runtime.samples.frame import Frame, FrameId, digest
 
 
@@ -18,7 +16,6 @@ class RecentFrames:
     def __init__(self, capacity: int, capacity_bytes: int) -> None:
         self._capacity, self._capacity_bytes = capacity, capacity_bytes
         self._frames: dict[int, Frame] = {}
-        self._order: deque[int] = deque()
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -27,15 +24,11 @@ class RecentFrames:
     def add(self, number: int, frame: Frame) -> None:
         """Remember a copy of one frame; a number that comes again stands for its newest frame."""
         if number in self._frames:
-            self._order.remove(number)
             self._bytes -= self._frames.pop(number).nbytes
         self._frames[number] = frame.copy()
-        self._order.append(number)
         self._bytes += frame.nbytes
-        while len(self._order) > 1 and (
-            len(self._order) > self._capacity or self._bytes > self._capacity_bytes
-        ):
-            self._bytes -= self._frames.pop(self._order.popleft()).nbytes
+        while len(self) > 1 and (len(self) > self._capacity or self._bytes > self._capacity_bytes):
+            self._bytes -= self._frames.pop(next(iter(self._frames))).nbytes
 
     def get(self, wanted: FrameId) -> Frame | None:
         """The frame with this id, or None if it is not remembered or its content is another."""
