@@ -13,17 +13,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from sel_edge.core.closing import Closing
 from sel_edge.core.errors import RunDirectoryError
 from sel_edge.core.files import storage_errors, take_lock
-from sel_edge.core.ledger_file import (
-    damaged,
-    database_errors,
-    open_for_reading,
-    open_for_writing,
-)
+from sel_edge.core.ledger_file import LEDGER, open_for_reading, open_for_writing
 from sel_edge.core.ledger_records import (
     TABLES,
     ClassEmbarrassment,
@@ -75,7 +69,7 @@ class Ledger:
     levels: list[Levels] = field(default_factory=list)
 
 
-class LedgerWriter:
+class LedgerWriter(Closing):
     """The one process that may add to a ledger; creates the file if there is none.
 
     Args:
@@ -92,7 +86,7 @@ class LedgerWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = take_lock(path.with_name(f".{path.name}.lock"), path)
         try:
-            with database_errors(path):
+            with LEDGER.errors(path):
                 self._database = open_for_writing(path)
         except BaseException:
             os.close(self._lock)
@@ -161,35 +155,24 @@ class LedgerWriter:
         try:
             return None if row is None else levels_from_row(row)
         except (ValueError, TypeError, LookupError, AttributeError) as error:
-            raise damaged(self.path, str(error)) from error
+            raise LEDGER.damaged(self.path, str(error)) from error
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and let others write."""
-        with database_errors(self.path):
+        with LEDGER.errors(self.path):
             self._database.close()
         os.close(self._lock)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _last(self, query: str, *parameters: str) -> sqlite3.Row | None:
         """The newest row that a query finds."""
-        with database_errors(self.path):
+        with LEDGER.errors(self.path):
             found = self._database.execute(f"{query} ORDER BY id DESC LIMIT 1", parameters)
             row: sqlite3.Row | None = found.fetchone()
         return row
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with database_errors(self.path):
+        with LEDGER.errors(self.path):
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
@@ -212,7 +195,7 @@ def read_ledger(path: Path) -> Ledger:
             "A ledger written by `sel-edge run` is expected.",
             "Check the path, or run `sel-edge run` first.",
         )
-    with database_errors(path), closing(open_for_reading(path)) as database:
+    with LEDGER.errors(path), closing(open_for_reading(path)) as database:
         database.execute("BEGIN")  # one snapshot for all tables
         rows = {name: _select(database, name) for name in TABLES}
     try:
@@ -226,7 +209,7 @@ def read_ledger(path: Path) -> Ledger:
             levels=[levels_from_row(row) for row in rows["levels"]],
         )
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise damaged(path, str(error)) from error
+        raise LEDGER.damaged(path, str(error)) from error
 
 
 def _insert(database: sqlite3.Connection, table: str, record: Record) -> None:

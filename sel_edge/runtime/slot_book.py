@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from sel_edge.bundle.keys import PublicKey
+from sel_edge.core.closing import Closing
 from sel_edge.core.errors import BundleError, RunDirectoryError
 from sel_edge.core.files import storage_errors, take_lock
 from sel_edge.runtime.slot_choice import (
@@ -35,7 +34,7 @@ MIN_PREFIX = 8
 """Digits of a hash that name a network at least."""
 
 
-class SlotBook:
+class SlotBook(Closing):
     """The slots of one device, held by this process alone.
 
     Args:
@@ -169,17 +168,6 @@ class SlotBook:
     def close(self) -> None:
         """Let another process hold the slots."""
         os.close(self._lock)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _rewrite(self, name: str, status: Status) -> None:
         record = self.records[name]

@@ -8,12 +8,11 @@ STATE/key.pem, key.pub.pem        the device's own key
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from sel_edge.bundle.bundle import Bundle
 from sel_edge.bundle.delta import Delta
 from sel_edge.bundle.keys import PrivateKey, open_key
+from sel_edge.core.closing import Closing
 from sel_edge.runtime.deltas import apply, between
 from sel_edge.runtime.network import Network, bundle_network
 from sel_edge.runtime.slot_book import SlotBook
@@ -35,7 +34,7 @@ def open_slots(state: Path, bundle: Bundle) -> Slots:
     return Slots(state / SLOTS_DIRECTORY, bundle, open_key(state / KEY_FILE))
 
 
-class Slots:
+class Slots(Closing):
     """The networks of one device on disk; kill -9 at any instant leaves one that loads.
 
     A commit is pending until `confirm`. A pending network is used once more after a restart; if it
@@ -153,17 +152,6 @@ class Slots:
     def close(self) -> None:
         """Let another process hold the slots."""
         self._book.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _folded(self, frame: int) -> tuple[str, ...]:
         """The chain in use; a long one as a single delta from the bundle's network.

@@ -28,7 +28,7 @@ from sel_edge.bundle.preprocessing import ImagePreprocessing
 from sel_edge.compile.ladder import LadderOptions
 from sel_edge.compile.package import package
 from sel_edge.core.ledger import LedgerWriter, Session, read_ledger
-from sel_edge.core.ledger_file import SCHEMA as LEDGER_SCHEMA
+from sel_edge.core.ledger_file import LEDGER
 from sel_edge.core.standin import StandIn
 from sel_edge.data.stream import FrameBatch
 from sel_edge.energy.meter import open_meter
@@ -142,7 +142,7 @@ def with_normalization(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def freeze_device(folder: Path, bundle: Bundle) -> None:
     """A ledger and the heads that it names, after at least one kept update."""
-    path = folder / f"device-v{LEDGER_SCHEMA}" / "ledger.sqlite"
+    path = folder / f"device-v{LEDGER.schema}" / "ledger.sqlite"
     with LedgerWriter(path) as ledger:
         runtime = Runtime(bundle, ledger, open_meter())
         ledger.record_session(SESSION)
@@ -168,7 +168,7 @@ def freeze_device(folder: Path, bundle: Bundle) -> None:
         "last_tick": [written.ticks[-1].segment, written.ticks[-1].scores],
         "levels": [level.head for level in written.levels],
     }
-    save(folder / f"device-v{LEDGER_SCHEMA}.json", expected)
+    save(folder / f"device-v{LEDGER.schema}.json", expected)
 
 
 def save(path: Path, expected: dict[str, Any]) -> None:

@@ -15,11 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
-from sel_edge.core.errors import RunDirectoryError, StorageError
-from sel_edge.core.files import in_use
+from sel_edge.core.errors import RunDirectoryError
+from sel_edge.core.sqlite_file import SqliteKind, is_empty, keep_safely, write_ahead_log
 
-SCHEMA = 1
-APPLICATION_ID = 0x53454C53  # "SELS" in the SQLite header
+SAMPLES = SqliteKind("sample store", application_id=0x53454C53, schema=1)  # "SELS"
 BUSY_S = 10.0
 """Seconds to wait for another process to finish its transaction."""
 
@@ -74,8 +73,8 @@ class SampleFile:
         self.path, self.written = path, Written()
         if not create and not path.is_file():
             raise _missing(path)
-        with database_errors(path):
-            unclean = create and path.with_name(f"{path.name}-wal").exists()
+        with SAMPLES.errors(path):
+            unclean = create and write_ahead_log(path).exists()
             self._database = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
             try:
                 self._open(create, unclean)
@@ -85,30 +84,30 @@ class SampleFile:
 
     def close(self) -> None:
         """Let go of the file; the last one to do so folds the log into it."""
-        with database_errors(self.path):
+        with SAMPLES.errors(self.path):
             self._database.close()
 
     def rows(self, query: str, *values: Value) -> list[sqlite3.Row]:
         """Everything that a query finds."""
-        with database_errors(self.path):
+        with SAMPLES.errors(self.path):
             return self._database.execute(query, values).fetchall()
 
     def row(self, query: str, *values: Value) -> sqlite3.Row | None:
         """The first row that a query finds."""
-        with database_errors(self.path):
+        with SAMPLES.errors(self.path):
             found: sqlite3.Row | None = self._database.execute(query, values).fetchone()
         return found
 
     def change(self, statement: str, *values: Value) -> int:
         """Carry out a statement inside `writing` and return how many rows it changed."""
         self.written.bytes += sum(map(_size, values))
-        with database_errors(self.path):
+        with SAMPLES.errors(self.path):
             return self._database.execute(statement, values).rowcount
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Inside, all queries see the same moment."""
-        with database_errors(self.path):
+        with SAMPLES.errors(self.path):
             self._database.execute("BEGIN")
             try:
                 yield
@@ -120,7 +119,7 @@ class SampleFile:
     def writing(self) -> Iterator[None]:
         """One transaction: all that is changed inside is durable afterwards, or none of it is."""
         before, changes = self.written.bytes, self._database.total_changes
-        with database_errors(self.path):
+        with SAMPLES.errors(self.path):
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -155,92 +154,34 @@ class SampleFile:
         try:
             return int(self.noted(key) or 0)
         except ValueError as error:
-            raise damaged(self.path, f"{key} is no number") from error
+            raise SAMPLES.damaged(self.path, f"{key} is no number") from error
 
     def _open(self, create: bool, unclean: bool) -> None:
         database = self._database
         database.row_factory = sqlite3.Row
         # A file from elsewhere may hold triggers and views: they run nothing, and are refused.
         database.execute("PRAGMA trusted_schema = OFF")
-        if not self._is_empty():
+        if not is_empty(self._database):
             self._check(unclean)
         elif not create:
             raise _missing(self.path)
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
+        keep_safely(database)
         if create:
             self._create()
 
     def _create(self) -> None:
         with self.writing():
-            if self._is_empty():
-                self._database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                self._database.execute(f"PRAGMA user_version = {SCHEMA}")
+            if is_empty(self._database):
+                SAMPLES.sign(self._database)
                 for table in TABLES:
                     self._database.execute(table)
 
-    def _is_empty(self) -> bool:
-        """No table yet: a new file, or one whose creation was cut off."""
-        return self._pragma("application_id") == 0 and not _schema(self._database)
-
     def _check(self, unclean: bool) -> None:
-        if self._pragma("application_id") != APPLICATION_ID:
-            raise RunDirectoryError(
-                f"{self.path} is a database, but no sample store.",
-                "A sample store written by `sel-edge run` is expected.",
-                "Choose another directory; nothing in this one was changed.",
-            )
-        if (schema := self._pragma("user_version")) != SCHEMA:
-            raise RunDirectoryError(
-                f"The sample store {self.path} has schema {schema}.",
-                f"This version of sel-edge reads schema {SCHEMA}.",
-                "Use the version that wrote it, or choose another directory.",
-            )
+        SAMPLES.require(self._database, self.path)
         if _schema(self._database) != _expected_schema():
-            raise damaged(self.path, "its tables are not those of a sample store")
-        # Reading every page takes long on a card; only a power cut or a crash gives reason to.
-        if unclean and (state := self._text("quick_check(1)")) != "ok":
-            raise damaged(self.path, state)
-
-    def _pragma(self, name: str) -> int:
-        return int(self._text(name))
-
-    def _text(self, name: str) -> str:
-        return str(self._database.execute(f"PRAGMA {name}").fetchone()[0])
-
-
-@contextmanager
-def database_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours, by its primary error code."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise in_use(path) from error
-        if code in (
-            *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY),
-            *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM),
-        ):
-            raise StorageError(
-                f"The sample store {path} could not be written or read: {error}.",
-                "What it held before is untouched.",
-                "Free some space, check the permissions or the disk, then run the command again.",
-            ) from error
-        # Text that is no UTF-8 is found by Python, which sets no code.
-        is_no_text = code == sqlite3.SQLITE_OK and isinstance(error, sqlite3.OperationalError)
-        if is_no_text or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise damaged(path, str(error)) from error
-        raise
-
-
-def damaged(path: Path, detail: str) -> RunDirectoryError:
-    """The error for a file that is no sample store any more, or never was."""
-    return RunDirectoryError(
-        f"The sample store {path} is damaged or no sample store: {detail}.",
-        "A file written by `sel-edge run` is expected.",
-        "Restore it from a copy, or choose another directory; nothing was changed.",
-    )
+            raise SAMPLES.damaged(self.path, "its tables are not those of a sample store")
+        if unclean:
+            SAMPLES.require_whole(self._database, self.path)
 
 
 def _missing(path: Path) -> RunDirectoryError:

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from sel_edge.core.closing import Closing
 from sel_edge.core.files import canonical_json
 from sel_edge.runtime.samples.answers import Answer, apply, complete, forget_oldest
-from sel_edge.runtime.samples.database import SampleFile, Written, damaged
+from sel_edge.runtime.samples.database import SAMPLES, SampleFile, Written
 from sel_edge.runtime.samples.files import Known, Problems, Statement, read_csv, read_folder
 from sel_edge.runtime.samples.frame import DTYPES, Form, Frame, FrameId, digest, parse_id
 from sel_edge.runtime.samples.records import (
@@ -32,7 +31,7 @@ ANSWERS_AT_ONCE = 64
 _WRONG_VALUES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 
-class LabelDesk:
+class LabelDesk(Closing):
     """The sample store as it looks to those who answer.
 
     Usable while the runtime runs. An answer that was returned from is durable. One object serves
@@ -142,17 +141,6 @@ class LabelDesk:
         """Let go of the file."""
         self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _opened(self, path: Path) -> SampleFile:
         return SampleFile(path, create=False)
 
@@ -208,7 +196,7 @@ class LabelDesk:
         try:
             yield
         except (*_WRONG_VALUES, RecursionError) as error:
-            raise damaged(self.path, str(error)) from error
+            raise SAMPLES.damaged(self.path, str(error)) from error
 
 
 def _chunks(statements: Iterable[Statement], size: int) -> Iterator[list[Statement]]:
