@@ -6,6 +6,9 @@ All kills of a run go to the same directory, so that what they leave adds up.
 
     python -m tools.powercut [--kills 1000] [--seed 0] [--job MODULE:NAME] [--json]
 
+Jobs: `tools.powercut_slots:SlotsJob`, updates of a network alone, and
+`tools.powercut_runtime:RuntimeJob`, a whole device.
+
 The last line is one JSON object with `kills` and `lost`.
 """
 
@@ -21,18 +24,26 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 SLOTS_JOB = "tools.powercut_slots:SlotsJob"
+RUNTIME_JOB = "tools.powercut_runtime:RuntimeJob"
 ROOT = Path(__file__).resolve().parents[1]
-SHORTEST_S, LONGEST_S = 0.0002, 0.06
-"""Between the child's first word and its death; drawn so that every scale is as likely."""
+SHORTEST_S = 0.0002
+"""Between the child's first word and its death, at least; every scale is as likely."""
 
 
 class Job(Protocol):
-    """What is done and what must hold. Made once per run, in the parent, of the directory."""
+    """What is done and what must hold. Made once per run, in the parent, of the directory.
+
+    Attributes:
+        longest_s: between the child's first word and its death, at most.
+    """
+
+    longest_s: float
 
     def work(self, seed: int, tell: Callable[[str], None]) -> None:
         """Do random work for ever, in a child. `tell` takes one line and returns when it is out of
@@ -82,7 +93,7 @@ def run(kills: int, seed: int, job: Job, say: Callable[[str], None]) -> dict[str
     """Kill children of this process, which must have one thread; see `kill_runs`."""
     rng, lost = random.Random(seed), 0  # noqa: S311 - no secret
     for number in range(kills):
-        wait_s = SHORTEST_S * (LONGEST_S / SHORTEST_S) ** rng.random()
+        wait_s = SHORTEST_S * (job.longest_s / SHORTEST_S) ** rng.random()
         problems = job.check(_killed(job, rng.getrandbits(32), wait_s))
         lost += bool(problems)
         for problem in problems:
@@ -98,6 +109,9 @@ def _killed(job: Job, seed: int, wait_s: float) -> list[str]:
         try:
             os.close(reading)
             job.work(seed, lambda line: _write(writing, line))
+        except Exception:
+            traceback.print_exc()
+            raise
         finally:
             os._exit(1)  # a job that ends has failed; the parent finds out by what is left
     os.close(writing)

@@ -25,6 +25,8 @@ class SlotsJob:
         directory: of the state; empty at first.
     """
 
+    longest_s = 0.06
+
     def __init__(self, directory: Path) -> None:
         self._directory, self._bundle = directory, open_bundle(BUNDLE)
         with self._open() as slots:

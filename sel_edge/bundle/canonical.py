@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sel_edge.bundle.domain import Domain, Norm
+from sel_edge.bundle.domain import Domain, DomainRows, Norm
 from sel_edge.core.errors import BundleError
 
 MAX_TEXT_BYTES = 1024
@@ -34,6 +34,8 @@ def network_hash(
 ) -> str:
     """What names a network: SHA-256 of all in which it differs from its bundle.
 
+    Without rows of domains it is what it was before there were any.
+
     Args:
         base: hash of the bundle.
         learned: classes beyond the bundle's.
@@ -50,6 +52,9 @@ def network_hash(
         digest.update(text_bytes(name) + shape_bytes(value.shape))
         digest.update(float_bytes(value))
     digest.update(counted(domain_bytes(*pair) for pair in sorted(domains.items())))
+    own = {number: domain.rows for number, domain in domains.items() if domain.rows}
+    if own:
+        digest.update(counted(_domain_rows_bytes(*pair) for pair in sorted(own.items())))
     return digest.hexdigest()
 
 
@@ -82,6 +87,11 @@ def float_bytes(values: NDArray[np.float32]) -> bytes:
     return np.ascontiguousarray(values, "<f4").tobytes()
 
 
+def index_bytes(indices: NDArray[np.int64]) -> bytes:
+    """Numbers of rows."""
+    return np.ascontiguousarray(indices, "<u4").tobytes()
+
+
 def norm_bytes(norm: Norm) -> bytes:
     """Layers sorted by name, each with its scales and its shifts."""
     return counted(
@@ -94,7 +104,7 @@ def norm_bytes(norm: Norm) -> bytes:
 
 
 def domain_bytes(number: int, domain: Domain | None) -> bytes:
-    """A domain with its number; None for one that is no more."""
+    """A domain with its number, without its rows; None for one that is no more."""
     if domain is None:
         return struct.pack("<II", number, 0)
     place = struct.pack("<I", len(domain.place)) + float_bytes(domain.place)
@@ -115,6 +125,14 @@ def counted(parts: Iterable[bytes]) -> bytes:
             "Export the learned network as a bundle of its own.",
         )
     return struct.pack("<H", len(listed)) + b"".join(listed)
+
+
+def _domain_rows_bytes(number: int, rows: DomainRows) -> bytes:
+    """The rows of a domain with its number: parameters sorted by name, each with its shape."""
+    return struct.pack("<I", number) + counted(
+        text_bytes(name) + shape_bytes(values.shape) + index_bytes(indices) + float_bytes(values)
+        for name, (indices, values) in sorted(rows.items())
+    )
 
 
 class Reader:
@@ -198,11 +216,17 @@ class Reader:
             found[name] = (self.floats((channels,)), self.floats((channels,)))
         return found
 
-    def domain(self, after: int) -> tuple[int, Domain | None]:
-        """A numbered domain that `domain_bytes` wrote, behind another number."""
-        number, frames = self.unpack("<II")
+    def number(self, after: int) -> int:
+        """The number of a domain, behind another number."""
+        (number,) = self.unpack("<I")
         if number <= after:
             raise ValueError("its domains are not in order or are repeated")
+        return int(number)
+
+    def domain(self, after: int) -> tuple[int, Domain | None]:
+        """A numbered domain that `domain_bytes` wrote, behind another number."""
+        number = self.number(after)
+        (frames,) = self.unpack("<I")
         if frames == 0:
             return number, None
         (size,) = self.unpack("<I")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +19,7 @@ from sel_edge.bundle.canonical import (
     counted,
     domain_bytes,
     float_bytes,
+    index_bytes,
     shape_bytes,
     text_bytes,
 )
@@ -27,7 +28,9 @@ from sel_edge.bundle.keys import KEY_BYTES, SIGNATURE_BYTES, PrivateKey, PublicK
 from sel_edge.core.errors import BundleError
 
 MAGIC = b"SELD"
-VERSION = 1
+VERSION = 2
+WITHOUT_DOMAIN_ROWS = 1
+"""The version before; a delta that changes no rows of domains is still written in it."""
 MAX_DELTA_BYTES = 2**28
 PURPOSE = "delta 1"
 """Keeps a signature of a delta from being taken for one of anything else."""
@@ -54,6 +57,19 @@ class Rows:
 
 
 @dataclass(frozen=True, eq=False)
+class OwnRows:
+    """What changes among the rows of one parameter that a domain has to itself.
+
+    Attributes:
+        rows: those that are new or differ; `count` is how many rows the shared parameter has.
+        gone: those in whose place the shared ones stand again, int64 [d], ascending.
+    """
+
+    rows: Rows
+    gone: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
 class Delta:
     """The difference between two networks of one bundle.
 
@@ -64,7 +80,11 @@ class Delta:
         frame: frames that the device had seen when it made the delta.
         learned: all classes beyond the bundle's, as they are afterwards.
         rows: parameter -> its rows that differ.
-        domains: number -> domain that is new or differs; None for one that is no more.
+        domains: number -> domain that is new, or differs in more than its rows; None for one that
+            is no more. Their rows are not here.
+        own_rows: number -> parameter -> what changes of the domain's rows. A domain has none when
+            it is new; one that differs has those it had; rows of a class that is learned no more
+            are gone, and those of one that moved moved with it, before any of this.
     """
 
     base: str
@@ -75,6 +95,7 @@ class Delta:
     learned: tuple[str, ...]
     rows: Mapping[str, Rows]
     domains: Mapping[int, Domain | None]
+    own_rows: Mapping[int, Mapping[str, OwnRows]] = field(default_factory=dict)
 
     @cached_property
     def content(self) -> bytes:
@@ -84,13 +105,16 @@ class Delta:
             BundleError: a name cannot be stored.
         """
         hashes = "".join((self.base, self.parent, self.new))
+        version = VERSION if self.own_rows else WITHOUT_DOMAIN_ROWS
+        domains = counted(_domain_bytes(*pair) for pair in sorted(self.own_rows.items()))
         return b"".join(
             (
-                struct.pack(_START, MAGIC, VERSION, 0, self.counter, self.frame),
+                struct.pack(_START, MAGIC, version, 0, self.counter, self.frame),
                 bytes.fromhex(hashes),
                 counted(text_bytes(name) for name in self.learned),
                 counted(_rows_bytes(name, rows) for name, rows in sorted(self.rows.items())),
                 counted(domain_bytes(*pair) for pair in sorted(self.domains.items())),
+                domains if self.own_rows else b"",
             )
         )
 
@@ -153,9 +177,17 @@ def _rows_bytes(name: str, rows: Rows) -> bytes:
             text_bytes(name),
             shape_bytes((rows.count, *rows.values.shape[1:])),
             struct.pack("<I", number),
-            b"" if every else np.ascontiguousarray(rows.indices, "<u4").tobytes(),
+            b"" if every else index_bytes(rows.indices),
             float_bytes(rows.values),
         )
+    )
+
+
+def _domain_bytes(number: int, parameters: Mapping[str, OwnRows]) -> bytes:
+    """A domain's number and what changes of its rows."""
+    return struct.pack("<I", number) + counted(
+        _rows_bytes(name, own.rows) + struct.pack("<I", len(own.gone)) + index_bytes(own.gone)
+        for name, own in sorted(parameters.items())
     )
 
 
@@ -164,10 +196,10 @@ def _parse(content: bytes) -> Delta:
     magic, version, flags, counter, frame = reader.unpack(_START)
     if magic != MAGIC:
         raise ValueError("it is no delta")
-    if version != VERSION:
+    if version not in (VERSION, WITHOUT_DOMAIN_ROWS):
         raise BundleError(
             f"A delta has version {version}.",
-            f"This version of sel-edge reads version {VERSION}.",
+            f"This version of sel-edge reads versions {WITHOUT_DOMAIN_ROWS} and {VERSION}.",
             "Update sel-edge, or make the delta again with this version.",
         )
     if flags:
@@ -186,8 +218,9 @@ def _parse(content: bytes) -> Delta:
     for _ in range(reader.count()):
         number, domain = reader.domain(after=number)
         domains[number] = domain
+    own_rows = _read_domains(reader) if version == VERSION else {}
     reader.finish()
-    return Delta(base, parent, new, counter, frame, learned, rows, domains)
+    return Delta(base, parent, new, counter, frame, learned, rows, domains, own_rows)
 
 
 def _read_rows(reader: Reader) -> Rows:
@@ -199,6 +232,30 @@ def _read_rows(reader: Reader) -> Rows:
     indices = None if every else reader.indices(number, count)
     values = reader.floats((number, *rest))  # as many bytes are there, so `number` is no lie
     return Rows(np.arange(number) if indices is None else indices, values, count)
+
+
+def _read_domains(reader: Reader) -> dict[int, dict[str, OwnRows]]:
+    """What changes of the rows of domains: of one domain and one parameter at least."""
+    found: dict[int, dict[str, OwnRows]] = {}
+    number = OWN
+    for _ in range(reader.count()):
+        number, name = reader.number(after=number), ""
+        found[number] = {}
+        for _ in range(reader.count()):
+            name = reader.text(after=name)
+            found[number][name] = _read_own_rows(reader)
+    if not found or not all(found.values()):
+        raise ValueError("it has a domain of which no rows change, or no such domain at all")
+    return found
+
+
+def _read_own_rows(reader: Reader) -> OwnRows:
+    rows = _read_rows(reader)
+    (number,) = reader.unpack("<I")
+    gone = reader.indices(number, rows.count)
+    if not len(gone) + len(rows.indices) or np.isin(gone, rows.indices).any():
+        raise ValueError("rows of a domain do not change, or change and are gone")
+    return OwnRows(rows, gone)
 
 
 def _damaged(detail: str) -> BundleError:

@@ -22,6 +22,7 @@ FORWARD_ONLY = 1
 """The version before it, which has neither rungs nor an int8 graph."""
 MANIFEST_FILE = "manifest.json"
 GRAPH_FILE = "infer.onnx"
+MOMENTS_FILE = "moments.onnx"
 WEIGHTS_FILE = "weights.safetensors"
 ANCHORS_FILE = "anchors.safetensors"
 INT8_FILE = "infer-int8.onnx"
@@ -56,11 +57,11 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Moments:
-    """The output `moments` of infer.onnx, which the weights have no influence on.
+    """The graph moments.onnx, which reads the shipped weights whatever the network has learned.
 
     Attributes:
         channels: C of its shape [n, 2, C].
-        macs: multiply-accumulates of one frame, which `ModelInfo.forward_macs` leaves out.
+        macs: multiply-accumulates of one frame.
     """
 
     channels: int
@@ -92,7 +93,7 @@ class Manifest:
         provenance: where it comes from: data, recipe, commit, versions.
         rungs: name, one of `RUNGS` -> a way of learning that the bundle holds graphs for.
         int8: file of the forward graph in 8-bit integers; None where there is none.
-        moments: what infer.onnx says of a frame's moments; None where it says nothing.
+        moments: what moments.onnx says of a frame; None where there is no such graph.
         members: file name -> hash and size; filled in by `write_bundle`.
         schema: version of the format; filled in by `write_bundle`.
     """
@@ -118,7 +119,8 @@ class Manifest:
     def files(self) -> tuple[str, ...]:
         """The files beside the manifest that a bundle with this content has."""
         graphs = [graph.file for rung in self.rungs.values() for graph in rung.graphs.values()]
-        return (*MEMBERS, *graphs, *([] if self.int8 is None else [self.int8]))
+        moments = [] if self.moments is None else [MOMENTS_FILE]
+        return (*MEMBERS, *moments, *graphs, *([] if self.int8 is None else [self.int8]))
 
     @property
     def bundle_hash(self) -> str:

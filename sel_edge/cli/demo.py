@@ -13,15 +13,17 @@ from rich.console import Console
 from rich.table import Table
 
 from sel_edge import zoo
+from sel_edge.cli.board import open_board
 from sel_edge.cli.demo_stream import NEW_CLASSES, DemoStream, plan_stream
+from sel_edge.cli.device import open_runtime
 from sel_edge.cli.export import export_run
+from sel_edge.cli.learning_cost import learning_cost
 from sel_edge.cli.pretrain import MAX_SEED, start
-from sel_edge.cli.run import FRAMES_PER_TICK, open_runtime, run_stream
+from sel_edge.cli.run import FRAMES_PER_TICK, run_stream
 from sel_edge.core.files import require_free, storage_errors, write_atomic
-from sel_edge.core.ledger import LEDGER_FILE, Ledger, LedgerWriter, read_ledger
+from sel_edge.core.ledger import LEDGER_FILE, Ledger, LedgerWriter, Update, read_ledger
 from sel_edge.data.sources import load_splits
 from sel_edge.data.stream import open_stream
-from sel_edge.energy.meter import open_meter
 from sel_edge.pretrain.describe import RunOptions
 from sel_edge.pretrain.loop import RunInterruptedError
 from sel_edge.pretrain.recipe import load_recipe
@@ -136,15 +138,18 @@ def _adapt(run: Path, plan: DemoStream, out: Path, console: Console) -> Ledger:
     """Export, stream and evaluate before and after, on frames that the stream never shows."""
     bundle, difference = export_run(run, out / "bundle", plan.known)
     console.print(f"Bundle within {difference:.1e} of torch.")
-    with LedgerWriter(out / "device" / LEDGER_FILE) as writer:
-        stream = open_stream(plan.source)
-        runtime = open_runtime(bundle, writer, open_meter(), stream)
+    stream, learned = open_stream(plan.source), list[Update]()
+    with (
+        LedgerWriter(out / "device" / LEDGER_FILE) as writer,
+        open_runtime(bundle, writer, open_board(), stream) as runtime,
+    ):
         probes = {words: open_stream(plan.probes[name]) for words, name in PROBES.items()}
         for name, probe in probes.items():
             runtime.evaluate("before", name, probe.batches(FRAMES_PER_TICK))
-        run_stream(runtime, stream, FRAMES_PER_TICK, console, lambda: False)
+        run_stream(runtime, stream, FRAMES_PER_TICK, console, lambda: False, learned)
         for name, probe in probes.items():
             runtime.evaluate("after", name, probe.batches(FRAMES_PER_TICK))
+    console.print(learning_cost(learned), highlight=False, soft_wrap=True)
     return read_ledger(out / "device" / LEDGER_FILE)
 
 

@@ -19,7 +19,7 @@ from sel_edge.energy.meter import choose_meter
 from sel_edge.energy.profile import detect_profile, load_profile, load_sources, profile_names
 from sel_edge.energy.profile_text import calibrated_sources, profile_text
 from sel_edge.energy.sampled import SampledMeter
-from sel_edge.energy.spent import Spent, spent
+from sel_edge.energy.spent import DIVIDED, INFERENCE, WATCHING, Spent, spent
 from sel_edge.report.wording import counted, duration, energy, joules_by, printable, scaled
 
 
@@ -148,8 +148,12 @@ def _summed(path: Path, ledger: Ledger) -> dict[str, Any]:
 
 def _told(path: Path, ledger: Ledger) -> list[str]:
     sums = spent(ledger)
-    width = max((len(each.kind) for each in sums), default=0)
-    lines = [f"{each.kind:<{width}}  {_sum_in_words(each)}" for each in sums]
+    kinds = [printable(each.kind) for each in sums]
+    width = max(map(len, kinds), default=0)
+    lines = [
+        f"{kind:<{width}}  {_sum_in_words(each)}" for kind, each in zip(kinds, sums, strict=True)
+    ]
+    lines += [DIVIDED] if any(each.is_divided for each in sums) else []
     lines += [joules_by(printable(name), origin) for name, origin in _meters(ledger)]
     return [
         f"{printable(str(path))}:",
@@ -162,8 +166,9 @@ def _meters(ledger: Ledger) -> list[tuple[str, Origin]]:
 
 
 def _sum_in_words(sum_: Spent) -> str:
-    noun = "update" if sum_.kind.startswith("adapting") else "tick"
+    noun = "tick" if sum_.kind in (INFERENCE, WATCHING) else "update"
+    by_share = " (by share)" if sum_.is_divided else ""
     return (
-        f"{energy(sum_.joules, sum_.origin)}, {duration(sum_.seconds)}, "
+        f"{energy(sum_.joules, sum_.origin)}{by_share}, {duration(sum_.seconds)}, "
         f"{scaled(sum_.executed_flops, 'FLOP')}, {counted(sum_.count, noun)}"
     )

@@ -16,6 +16,7 @@ from sel_edge.bundle.manifest import (
     ANCHORS_FILE,
     GRAPH_FILE,
     INT8_FILE,
+    MOMENTS_FILE,
     WEIGHTS_FILE,
     Manifest,
     ModelInfo,
@@ -89,7 +90,7 @@ def make_bundle(source: Source, out: Path, options: LadderOptions, with_int8: bo
         features, logits = forward(frames)
         standin, disturbed = _calibrate(source, forward, logits)
         agreement = forward.int8_agreement(frames, logits)
-        moments = forward.moments(frames) if compiled.moments else None
+        moments = forward.moments(frames)
     manifest = _manifest(source, compiled, standin, disturbed, agreement)
     anchors = pack_anchors(frames, source.anchors.labels, features, moments)
     expected, differences = source.predict(frames), list[float]()
@@ -109,21 +110,25 @@ class _Forward:
 
     def __init__(self, folder: Path, compiled: Package, preprocess: Preprocessor) -> None:
         self._preprocess = preprocess
-        for name in (GRAPH_FILE, WEIGHTS_FILE, INT8_FILE):
+        for name in (GRAPH_FILE, MOMENTS_FILE, WEIGHTS_FILE, INT8_FILE):
             if name in compiled.members:
                 (folder / name).write_bytes(compiled.members[name])
         self._session = Session(folder / GRAPH_FILE, None)
-        with_int8 = INT8_FILE in compiled.members
-        self._int8 = Session(folder / INT8_FILE, None) if with_int8 else None
+        self._int8, self._stem = (
+            Session(folder / name, None) if name in compiled.members else None
+            for name in (INT8_FILE, MOMENTS_FILE)
+        )
 
     def __call__(self, frames: Frames) -> tuple[Floats, Floats]:
         """Features and logits."""
         found = self._session.run({"image": self._preprocess(frames)}, ["features", "logits"])
         return found["features"], found["logits"]
 
-    def moments(self, frames: Frames) -> Floats:
-        """Moments of the first layer, where the graph gives them."""
-        return self._session.run({"image": self._preprocess(frames)}, ["moments"])["moments"]
+    def moments(self, frames: Frames) -> Floats | None:
+        """Moments of the first layer, where there is a graph that gives them."""
+        if self._stem is None:
+            return None
+        return self._stem.run({"image": self._preprocess(frames)})["moments"]
 
     def int8_agreement(self, frames: Frames, logits: Floats) -> float | None:
         if self._int8 is None:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.progress import Progress
 
-from sel_edge.bundle.bundle import Bundle, open_bundle
+from sel_edge.bundle.bundle import open_bundle
+from sel_edge.cli.device import given_budget, named_board, open_runtime, require_fitting
+from sel_edge.cli.learning_cost import learning_cost
+from sel_edge.cli.options import budget_option, profile_option, threads_option
 from sel_edge.cli.signals import stop_on_signal
-from sel_edge.core import provenance
-from sel_edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError, DataError
-from sel_edge.core.frames import described
-from sel_edge.core.ledger import LEDGER_FILE, LedgerWriter, Session
-from sel_edge.core.measurement import Meter
+from sel_edge.core.errors import INTERRUPTED_EXIT_CODE
+from sel_edge.core.ledger import LEDGER_FILE, LedgerWriter, Update
 from sel_edge.data.stream import Stream, open_stream
-from sel_edge.energy.meter import open_meter
-from sel_edge.energy.profile import load_profile, profile_names
 from sel_edge.report.numbers import collect, gather
 from sel_edge.report.story import tell
 from sel_edge.report.wording import printable
@@ -36,8 +33,8 @@ FRAMES_PER_TICK = 16
 @click.option(
     "--state",
     type=click.Path(path_type=Path),
-    help="Directory of the ledger and the heads; default: BUNDLE.state. A later run goes on there "
-    "with the head learned so far, and reads its source from the beginning.",
+    help="Directory of the ledger and of all that is learned; default: BUNDLE.state. A later run "
+    "goes on there with the network learned so far, and reads its source from the beginning.",
 )
 @click.option(
     "--frames-per-tick",
@@ -46,10 +43,9 @@ FRAMES_PER_TICK = 16
     show_default=True,
     help="Frames answered, judged and written down together.",
 )
-@click.option(
-    "--threads", type=click.IntRange(1, 256), help="Threads of the engine; default: all cores."
-)
-@click.option("--profile", help=f"Board for estimated joules: {', '.join(profile_names())}.")
+@threads_option
+@profile_option
+@budget_option
 @click.option("--json", "as_json", is_flag=True, help="Print the ledger's numbers at the end.")
 def command(
     bundle: Path,
@@ -58,78 +54,33 @@ def command(
     frames_per_tick: int,
     threads: int | None,
     profile: str | None,
+    budget: Path | None,
     as_json: bool,
 ) -> int:
     """Run the bundle in directory BUNDLE on a stream, and let it adapt.
 
-    Ctrl-C stops after the tick under way; everything up to it is in the ledger.
+    Says in a line each what was noticed, learned, kept, rejected, put off or stopped, and at the
+    end what learning took against what was predicted. Ctrl-C stops after the tick under way;
+    everything up to it is in the ledger.
     """
     spare_memory()
     console = Console(stderr=True)
     network, stream = open_bundle(bundle), open_stream(source)
     place = bundle.resolve()
     folder = state or place.with_name(f"{place.name}.state")
-    _require_fitting(network, stream, folder)
-    meter = open_meter(load_profile(profile) if profile else None)
+    require_fitting(network, stream, folder, "--state")
+    limits, board = given_budget(budget), named_board(profile)
+    learned: list[Update] = []
     with (
         stop_on_signal() as stop,
         LedgerWriter(folder / LEDGER_FILE) as ledger,
+        open_runtime(network, ledger, board, stream, limits, threads) as runtime,
     ):
-        runtime = open_runtime(network, ledger, meter, stream, threads)
-        complete = run_stream(runtime, stream, frames_per_tick, console, stop)
+        complete = run_stream(runtime, stream, frames_per_tick, console, stop, learned)
     if not complete:
         click.echo("Interrupted; the ledger holds everything up to here.", err=True)
-    click.echo(json.dumps(collect(folder)) if as_json else _in_words(folder))
+    click.echo(json.dumps(collect(folder)) if as_json else _in_words(folder, learned))
     return 0 if complete else INTERRUPTED_EXIT_CODE
-
-
-def _require_fitting(network: Bundle, stream: Stream, state: Path) -> None:
-    """Refuse, before anything is written, what can only fail or do harm.
-
-    Raises:
-        DataError: the stream's frames are not of the bundle's kind and shape.
-        ConfigError: the state would lie inside the bundle, which would damage it.
-    """
-    expected = network.manifest.preprocessing.frame_shape
-    if stream.frame_shape != expected:
-        raise DataError(
-            f"The frames of {stream.spec} are {described(stream.frame_shape)}.",
-            f"The bundle was made for {described(expected)}.",
-            "Name a source of that kind; ?size= and ?mode= convert images, and ?channels= says how "
-            "rows of a text file divide.",
-        )
-    inside = state.resolve()
-    if network.path.resolve() in (inside, *inside.parents):
-        raise ConfigError(
-            f"--state {state} lies inside the bundle.",
-            "A bundle holds nothing but its own files.",
-            "Choose a directory outside it.",
-        )
-
-
-def open_runtime(
-    bundle: Bundle, ledger: LedgerWriter, meter: Meter, stream: Stream, threads: int | None = None
-) -> Runtime:
-    """A runtime whose ledger says what network runs, what it was trained on and what it sees."""
-    manifest = bundle.manifest
-    data = manifest.provenance.get("data")
-    trained_on = f"{data.get('spec')}, {data.get('note')}" if isinstance(data, dict) else "unknown"
-    name = f"{manifest.model.name} of width {manifest.model.width}"
-    runtime = Runtime(bundle, ledger, meter, threads=threads)
-    ledger.identify("network", f"{name}, trained on {trained_on}".rstrip(", "))
-    ledger.record_session(
-        Session(
-            frame=ledger.frames(),
-            started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-            source=stream.spec,
-            source_sha256=stream.sha256,
-            note=stream.note,
-            meter=meter.name,
-            energy_origin=meter.origin,
-            versions=provenance.versions(),
-        )
-    )
-    return runtime
 
 
 def run_stream(
@@ -138,13 +89,24 @@ def run_stream(
     frames_per_tick: int,
     console: Console,
     stop_requested: Callable[[], bool],
+    learned: list[Update],
 ) -> bool:
-    """Feed a stream to a runtime, printing every decision.
+    """Feed a stream to a runtime, printing what it found at its start and every decision.
+
+    Args:
+        runtime: an open runtime.
+        stream: what it sees.
+        frames_per_tick: how many frames at once.
+        console: where to print.
+        stop_requested: asked after every tick.
+        learned: gets every update.
 
     Returns:
         Whether the stream came to its end.
     """
     segment = ""
+    for note in runtime.notes:
+        console.print(printable(note), highlight=False, markup=False, soft_wrap=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("frames", total=stream.n_frames)
         for batch in stream.batches(frames_per_tick):
@@ -154,6 +116,7 @@ def run_stream(
                 _say(console, batch.start, f"segment {segment}")
             for decision in report.decisions:
                 _say(console, decision.frame, f"{decision.kind}: {decision.reason}")
+            learned += report.updates
             bar.advance(task, len(report.predictions))
             if stop_requested():
                 return False
@@ -166,6 +129,7 @@ def _say(console: Console, frame: int, text: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _in_words(folder: Path) -> str:
+def _in_words(folder: Path, learned: list[Update]) -> str:
     story = tell(gather(folder))
-    return "\n".join([story.title, *story.sentences, f"The ledger is in {folder}."])
+    place = f"The ledger is in {folder}."
+    return "\n".join([story.title, *story.sentences, learning_cost(learned), place])

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sel_edge.bundle.manifest import GRAPH_FILE, INT8_FILE, WEIGHTS_FILE, Moments
+from sel_edge.bundle.manifest import GRAPH_FILE, INT8_FILE, MOMENTS_FILE, WEIGHTS_FILE, Moments
 from sel_edge.bundle.rungs import Rung
 from sel_edge.compile.blocks import layers_of
 from sel_edge.compile.graph import Model, to_model
 from sel_edge.compile.ladder import LadderOptions, compile_ladder
-from sel_edge.compile.moments import add_moments, copies
+from sel_edge.compile.moments import moments_graph
 from sel_edge.compile.quantize import quantize
 from sel_edge.compile.weights import attach, pack_weights
 
@@ -34,7 +34,7 @@ class Package:
         width: channels of the first layer.
         parameters: numbers in weights and biases.
         forward_macs: multiply-accumulates of one sample.
-        moments: what the manifest says of the forward graph's output `moments`, if it has one.
+        moments: what the manifest says of the graph of that name, if there is one.
     """
 
     members: Mapping[str, bytes]
@@ -71,12 +71,10 @@ def package(
     forward = ladder.forward
     weights = pack_weights(forward.graph, WEIGHTS_FILE)
     first = layers_of(forward.graph)[0]
-    moments = add_moments(forward, ladder.forward_macs)
-    members = {
-        GRAPH_FILE: attach(forward.graph, weights.under(copies(forward.graph))).SerializeToString(),
-        WEIGHTS_FILE: weights.content,
-    }
-    for name, graph in ladder.graphs.items():
+    stem = moments_graph(forward, ladder.forward_macs)
+    graphs = {GRAPH_FILE: forward.graph, **({MOMENTS_FILE: stem[0]} if stem else {})}
+    members = {WEIGHTS_FILE: weights.content}
+    for name, graph in {**graphs, **ladder.graphs}.items():
         members[name] = attach(graph, weights).SerializeToString()
     if calibration is not None:
         answers = {name: forward.graph.outputs[name] for name in ("features", "logits")}
@@ -98,5 +96,5 @@ def package(
         width=types[first.weight].fixed[0],
         parameters=sum(value.size for value in weights.values.values()),
         forward_macs=ladder.forward_macs,
-        moments=moments,
+        moments=stem[1] if stem else None,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -30,14 +30,6 @@ class Weights:
     content: bytes
     values: Mapping[str, Array]
     places: Mapping[str, tuple[int, int]]
-
-    def under(self, names: Mapping[str, str]) -> Weights:
-        """The same file, with some tensors under further names: new name -> name."""
-        return replace(
-            self,
-            values={**self.values, **{new: self.values[name] for new, name in names.items()}},
-            places={**self.places, **{new: self.places[name] for new, name in names.items()}},
-        )
 
     def holds(self, name: str, value: Array) -> bool:
         """Whether a constant of a graph is the tensor of that name."""

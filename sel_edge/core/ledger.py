@@ -19,7 +19,7 @@ from sel_edge.core.errors import RunDirectoryError
 from sel_edge.core.files import storage_errors, take_lock
 from sel_edge.core.ledger_file import LEDGER, open_for_reading, open_for_writing
 from sel_edge.core.ledger_records import (
-    TABLES,
+    Balances,
     ClassEmbarrassment,
     Decision,
     DecisionKind,
@@ -29,6 +29,10 @@ from sel_edge.core.ledger_records import (
     Session,
     Tick,
     Update,
+)
+from sel_edge.core.ledger_rows import (
+    TABLES,
+    balances_from_row,
     decision_from_row,
     evaluation_from_row,
     levels_from_row,
@@ -40,6 +44,7 @@ from sel_edge.core.ledger_records import (
 
 __all__ = [
     "LEDGER_FILE",
+    "Balances",
     "ClassEmbarrassment",
     "Decision",
     "DecisionKind",
@@ -67,6 +72,7 @@ class Ledger:
     evaluations: list[Evaluation]
     sessions: list[Session] = field(default_factory=list)
     levels: list[Levels] = field(default_factory=list)
+    balances: list[Balances] = field(default_factory=list)
 
 
 class LedgerWriter(Closing):
@@ -113,17 +119,27 @@ class LedgerWriter(Closing):
         tick: Tick,
         decisions: Iterable[Decision] = (),
         updates: Iterable[Update] = (),
-        levels: Levels | None = None,
+        levels: Iterable[Levels] = (),
+        balances: Balances | None = None,
     ) -> None:
-        """Add a tick with all that was decided in it, durably and in one transaction."""
+        """Add a tick with all that was decided in it, durably and in one transaction.
+
+        Args:
+            tick: the frames.
+            decisions, updates: made after them, in order.
+            levels: what is normal from now on, for every domain for which that has changed.
+            balances: of the wallet after all of it, if that is to be recorded now.
+        """
         with self._transaction() as database:
             _insert(database, "ticks", tick)
             for decision in decisions:
                 _insert(database, "decisions", decision)
             for update in updates:
                 _insert(database, "updates", update)
-            if levels is not None:
-                _insert(database, "levels", levels)
+            for each in levels:
+                _insert(database, "levels", each)
+            if balances is not None:
+                _insert(database, "balances", balances)
 
     def record_session(self, session: Session) -> None:
         """Add the beginning of a session: one run of one stream by one process."""
@@ -140,22 +156,39 @@ class LedgerWriter(Closing):
         row = self._last("SELECT start + n AS frames FROM ticks")
         return 0 if row is None else int(row["frames"])
 
-    def current_head(self) -> str | None:
-        """SHA-256 of the classifier that the last kept update left, or None before the first."""
-        row = self._last("SELECT head_after FROM updates WHERE kept")
-        return None if row is None else str(row["head_after"])
+    def current_network(self) -> str | None:
+        """Hash of the network that the last kept update or rollback left; None before the first.
 
-    def current_levels(self, head: str) -> Levels | None:
-        """The levels recorded last for the classifier with this SHA-256, or None without any.
+        A rollback is taken to come after an update of the same frame.
+        """
+        rows = (
+            self._last("SELECT frame, network FROM decisions WHERE kind = 'rollback'"),
+            self._last("SELECT frame, network_after AS network FROM updates WHERE kept"),
+        )
+        found = [row for row in rows if row is not None]  # of equals, max takes the first
+        last = max(found, key=lambda row: int(row["frame"]), default=None)
+        return None if last is None else str(last["network"])
+
+    def current_levels(self, network: str, domain: int) -> Levels | None:
+        """The levels recorded last for the network with this hash in a domain; None without any.
 
         Raises:
             RunDirectoryError: the row cannot be read.
         """
-        row = self._last("SELECT * FROM levels WHERE head = ?", head)
-        try:
+        row = self._last("SELECT * FROM levels WHERE network = ? AND domain = ?", network, domain)
+        with _foreign_rows(self.path):
             return None if row is None else levels_from_row(row)
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
-            raise LEDGER.damaged(self.path, str(error)) from error
+
+    def updates(self) -> list[Update]:
+        """Every update recorded so far, oldest first: what predictions are corrected by.
+
+        Raises:
+            RunDirectoryError: a row cannot be read.
+        """
+        with LEDGER.errors(self.path):
+            rows = _select(self._database, "updates")
+        with _foreign_rows(self.path):
+            return [update_from_row(row) for row in rows]
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and let others write."""
@@ -163,7 +196,7 @@ class LedgerWriter(Closing):
             self._database.close()
         os.close(self._lock)
 
-    def _last(self, query: str, *parameters: str) -> sqlite3.Row | None:
+    def _last(self, query: str, *parameters: str | int) -> sqlite3.Row | None:
         """The newest row that a query finds."""
         with LEDGER.errors(self.path):
             found = self._database.execute(f"{query} ORDER BY id DESC LIMIT 1", parameters)
@@ -198,7 +231,7 @@ def read_ledger(path: Path) -> Ledger:
     with LEDGER.errors(path), closing(open_for_reading(path)) as database:
         database.execute("BEGIN")  # one snapshot for all tables
         rows = {name: _select(database, name) for name in TABLES}
-    try:
+    with _foreign_rows(path):
         return Ledger(
             meta={str(row["key"]): str(row["value"]) for row in rows["meta"]},
             ticks=[tick_from_row(row) for row in rows["ticks"]],
@@ -207,7 +240,15 @@ def read_ledger(path: Path) -> Ledger:
             evaluations=[evaluation_from_row(row) for row in rows["evaluations"]],
             sessions=[session_from_row(row) for row in rows["sessions"]],
             levels=[levels_from_row(row) for row in rows["levels"]],
+            balances=[balances_from_row(row) for row in rows["balances"]],
         )
+
+
+@contextmanager
+def _foreign_rows(path: Path) -> Iterator[None]:
+    """Rows that no writer of this schema writes mean that the file is damaged."""
+    try:
+        yield
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise LEDGER.damaged(path, str(error)) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from sel_edge.core.ledger_records import TABLES
+from sel_edge.core.ledger_rows import TABLES
 from sel_edge.core.sqlite_file import (
     SqliteKind,
     is_empty,
@@ -14,7 +14,7 @@ from sel_edge.core.sqlite_file import (
     write_ahead_log,
 )
 
-LEDGER = SqliteKind("ledger", application_id=0x53454C45, schema=1)  # "SELE"
+LEDGER = SqliteKind("ledger", application_id=0x53454C45, schema=2)  # "SELE"
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:

@@ -1,45 +1,14 @@
-"""The records of the ledger and how each becomes a row of its table.
-
-A field that is an Energy takes two columns, `<name>_j` and `<name>_origin`; collections are stored
-as canonical JSON; everything else is stored as it is.
-"""
+"""What a ledger is made of: ticks, decisions, updates and the rest, as frozen records."""
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Literal
 
-from sel_edge.core.files import canonical_json
 from sel_edge.core.measurement import Energy, Origin
 
-DecisionKind = Literal["fire", "wants_labels", "keep", "reject"]
-
-TABLES = {
-    "meta": "key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL",
-    "ticks": """id INTEGER PRIMARY KEY, start INTEGER NOT NULL, n INTEGER NOT NULL,
-        segment TEXT NOT NULL, scores TEXT NOT NULL, embarrassment TEXT NOT NULL,
-        executed_flops INTEGER NOT NULL, energy_j REAL NOT NULL, energy_origin TEXT NOT NULL,
-        seconds REAL NOT NULL""",
-    "decisions": """id INTEGER PRIMARY KEY, frame INTEGER NOT NULL, kind TEXT NOT NULL,
-        reason TEXT NOT NULL, classes TEXT NOT NULL""",
-    "updates": """id INTEGER PRIMARY KEY, frame INTEGER NOT NULL, classes TEXT NOT NULL,
-        kept INTEGER NOT NULL, labels INTEGER NOT NULL, held_out INTEGER NOT NULL,
-        held_out_before REAL NOT NULL, held_out_after REAL NOT NULL,
-        anchors_before REAL NOT NULL, anchors_after REAL NOT NULL,
-        executed_flops INTEGER NOT NULL, energy_j REAL NOT NULL, energy_origin TEXT NOT NULL,
-        seconds REAL NOT NULL, head_before TEXT NOT NULL, head_after TEXT NOT NULL,
-        delta_bytes INTEGER NOT NULL""",
-    "evaluations": """id INTEGER PRIMARY KEY, name TEXT NOT NULL, subset TEXT NOT NULL,
-        n INTEGER NOT NULL, correct INTEGER NOT NULL""",
-    "sessions": """id INTEGER PRIMARY KEY, frame INTEGER NOT NULL, started_utc TEXT NOT NULL,
-        source TEXT NOT NULL, source_sha256 TEXT NOT NULL, note TEXT NOT NULL, meter TEXT NOT NULL,
-        energy_origin TEXT NOT NULL, versions TEXT NOT NULL""",
-    "levels": """id INTEGER PRIMARY KEY, frame INTEGER NOT NULL, head TEXT NOT NULL,
-        classes TEXT NOT NULL, together TEXT NOT NULL, standin TEXT NOT NULL""",
-}
+DecisionKind = Literal["fire", "wants_labels", "keep", "reject", "defer", "stop", "rollback"]
 
 Level = tuple[float, float, float]
 """Embarrassment in nats: the mean, the standard deviation of single samples, and the standard
@@ -72,9 +41,13 @@ class Tick:
         scores: class -> (frames, correctly named frames), where the truth is known.
         embarrassment: class -> windows after this batch, for those classes whose windows differ
             from what was recorded last in this session; for any other class that one still holds.
-        executed_flops: of the inference, the head in use included.
-        energy: of the inference, the bookkeeping, and writing the previous tick of the session
-            with its decisions; without any update.
+        domains: number of a domain, as text -> frames that were answered in it.
+        novel: frames that are like none of the classes.
+        executed_flops: of the inference alone, one forward pass of every frame.
+        watching_flops: executed beyond that: moments, telling domains apart, novelty, and looking
+            at frames again whose labels came late.
+        energy: of the inference, the watching, and writing the previous tick of the session with
+            its decisions; without any update.
         seconds: wall time of the same.
     """
 
@@ -83,55 +56,114 @@ class Tick:
     segment: str
     scores: Mapping[str, tuple[int, int]]
     embarrassment: Mapping[str, ClassEmbarrassment]
+    domains: Mapping[str, int]
+    novel: int
     executed_flops: int
+    watching_flops: int
     energy: Energy
     seconds: float
+
+    @property
+    def inference_share(self) -> float:
+        """The inference's share of the executed FLOPs, 0..1; 1 if none were executed.
+
+        A tick is metered as a whole. Whoever wants the joules or seconds of its inference apart
+        from those of its watching divides them by this, and says so.
+        """
+        together = self.executed_flops + self.watching_flops
+        return self.executed_flops / together if together else 1.0
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided after a frame, and why, in words a person can check."""
+    """What was decided after a frame, and why.
+
+    Attributes:
+        frame: frames seen when it was decided.
+        kind: `fire`: embarrassed enough to learn; `wants_labels`: only labels could settle it;
+            `keep` or `reject`: what the guard said of an update; `defer`: the budget was in the
+            way; `stop`: an update was stopped by the budget, the heat or its prediction, and
+            undone; `rollback`: an earlier network is in use again.
+        reason: in words a person can check; of `defer`, which limit, how much is missing, and when
+            it will be there.
+        classes: that it is about.
+        network: of a `rollback`, the hash of the network in use since; else None.
+
+    Raises:
+        ValueError: a rollback without a network, or another kind with one.
+    """
 
     frame: int
     kind: DecisionKind
     reason: str
     classes: tuple[str, ...]
+    network: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.kind == "rollback") != (self.network is not None):
+            raise ValueError(f"a decision of kind {self.kind!r} with the network {self.network!r}")
 
 
 @dataclass(frozen=True)
 class Update:
-    """One adaptation, kept or rejected, with what it cost.
+    """One adaptation, kept or not, with what it was predicted to cost and what it cost.
 
     Attributes:
         frame: frames seen when it ran.
-        classes: whose classifier rows were trained.
+        rung: how much of the network it changed: `norm`, `head`, `tail`, `deep` or `full`.
+        domain: number of the domain that it learned in; 0 is the bundle's own.
+        classes: that it was to help.
         kept: whether the guard accepted it.
-        labels: labelled frames trained on.
-        held_out: labelled frames it was judged on, never trained on.
-        held_out_before, held_out_after: embarrassment on those, in nats: mean of the class means.
-        anchors_before, anchors_after: mean embarrassment on the guard's anchors, in nats.
-        executed_flops: training and judging.
+        frames: unlabelled frames that it learned from.
+        labels: labelled frames that it learned from.
+        steps: training steps; 0 for `norm`, which takes none.
+        held_out: samples it was judged on; none of their labels taught it.
+        exact: whether it was judged on labels; else by the calibrated stand-in.
+        held_out_before, held_out_after: embarrassment on those, in nats: mean of the class means
+            by labels, mean of the frames by the stand-in. None if it was stopped before it was
+            judged.
+        anchors_before, anchors_after: mean embarrassment on the guard's anchors, in nats; None
+            where they were not asked.
+        predicted_flops: operations it was predicted to execute.
+        predicted_energy_j: joules it was predicted to take; never measured, whatever the meter.
+        predicted_seconds: wall time it was predicted to take.
+        predicted_gain: by how many nats embarrassment was predicted to fall; None if nothing was.
+        executed_flops: training and judging, counted.
         energy: joules of the same.
         seconds: wall time of the same.
-        head_before, head_after: SHA-256 of the classifier files; equal if nothing was kept.
-        delta_bytes: size of the changed rows; 0 if nothing was kept.
+        network_before, network_after: hashes of the networks; equal if nothing was kept.
+        delta_bytes: size of what was changed; 0 if nothing was kept.
     """
 
     frame: int
+    rung: str
+    domain: int
     classes: tuple[str, ...]
     kept: bool
+    frames: int
     labels: int
+    steps: int
     held_out: int
-    held_out_before: float
-    held_out_after: float
-    anchors_before: float
-    anchors_after: float
+    exact: bool
+    held_out_before: float | None
+    held_out_after: float | None
+    anchors_before: float | None
+    anchors_after: float | None
+    predicted_flops: int
+    predicted_energy_j: float
+    predicted_seconds: float
+    predicted_gain: float | None
     executed_flops: int
     energy: Energy
     seconds: float
-    head_before: str
-    head_after: str
+    network_before: str
+    network_after: str
     delta_bytes: int
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped before it was judged."""
+        return self.held_out_after is None
 
 
 @dataclass(frozen=True)
@@ -171,116 +203,42 @@ class Session:
 
 @dataclass(frozen=True)
 class Levels:
-    """What counts as normal for a classifier, so that a restart need not find it out again.
+    """What counts as normal for a network in a domain, so that a restart need not find it again.
 
     Attributes:
         frame: since when.
-        head: SHA-256 of the classifier.
+        network: its hash.
+        domain: number of the domain; 0 is the bundle's own.
         classes: class -> its exact embarrassment.
         together: exact embarrassment of all classes.
         standin: the label-free stand-in over all frames.
     """
 
     frame: int
-    head: str
+    network: str
+    domain: int
     classes: Mapping[str, Level]
     together: Level
     standin: Level
 
 
-Record = Tick | Decision | Update | Evaluation | Session | Levels
+@dataclass(frozen=True)
+class Balances:
+    """What was left to spend at one moment, and how warm it was.
+
+    Attributes:
+        frame: frames seen by then.
+        utc_s: seconds since the Unix epoch, by the wallet's clock.
+        celsius: temperature of the processor; None where it cannot be read.
+        throttled: whether the firmware slowed the processor down.
+        balances: resource -> (left, size), in FLOPs, joules or flash writes.
+    """
+
+    frame: int
+    utc_s: float
+    celsius: float | None
+    throttled: bool
+    balances: Mapping[str, tuple[float, float]]
 
 
-def to_row(record: Record) -> dict[str, str | int | float]:
-    """Column -> value of a record."""
-    row: dict[str, str | int | float] = {}
-    for field in fields(record):
-        value = getattr(record, field.name)
-        if isinstance(value, Energy):
-            row[f"{field.name}_j"], row[f"{field.name}_origin"] = value.joules, value.origin
-        elif isinstance(value, (tuple, Mapping)):
-            row[field.name] = canonical_json(_plain(value)).decode()
-        else:
-            row[field.name] = value
-    return row
-
-
-def tick_from_row(row: sqlite3.Row) -> Tick:
-    """The inverse of `to_row`; raises ValueError, TypeError or KeyError on a foreign row."""
-    scores = json.loads(row["scores"])
-    windows = json.loads(row["embarrassment"])
-    return Tick(
-        start=row["start"],
-        n=row["n"],
-        segment=row["segment"],
-        scores={name: (int(n), int(correct)) for name, (n, correct) in scores.items()},
-        embarrassment={name: ClassEmbarrassment(**value) for name, value in windows.items()},
-        executed_flops=row["executed_flops"],
-        energy=_energy(row),
-        seconds=row["seconds"],
-    )
-
-
-def decision_from_row(row: sqlite3.Row) -> Decision:
-    """The inverse of `to_row`; raises ValueError, TypeError or KeyError on a foreign row."""
-    if row["kind"] not in get_args(DecisionKind):
-        raise ValueError(f"decision {row['kind']!r} is unknown")
-    return Decision(row["frame"], row["kind"], row["reason"], tuple(json.loads(row["classes"])))
-
-
-def update_from_row(row: sqlite3.Row) -> Update:
-    """The inverse of `to_row`; raises ValueError, TypeError or KeyError on a foreign row."""
-    plain = {
-        field.name: row[field.name]
-        for field in fields(Update)
-        if field.name not in ("classes", "kept", "energy")
-    }
-    return Update(
-        classes=tuple(json.loads(row["classes"])),
-        kept=bool(row["kept"]),
-        energy=_energy(row),
-        **plain,
-    )
-
-
-def evaluation_from_row(row: sqlite3.Row) -> Evaluation:
-    """The inverse of `to_row`."""
-    return Evaluation(row["name"], row["subset"], row["n"], row["correct"])
-
-
-def session_from_row(row: sqlite3.Row) -> Session:
-    """The inverse of `to_row`; raises ValueError, TypeError or KeyError on a foreign row."""
-    if row["energy_origin"] not in get_args(Origin):
-        raise ValueError(f"energy of origin {row['energy_origin']!r} is unknown")
-    values = {field.name: row[field.name] for field in fields(Session)}
-    return Session(**{**values, "versions": dict(json.loads(row["versions"]))})
-
-
-def levels_from_row(row: sqlite3.Row) -> Levels:
-    """The inverse of `to_row`; raises ValueError, TypeError or KeyError on a foreign row."""
-    classes = json.loads(row["classes"])
-    return Levels(
-        frame=row["frame"],
-        head=row["head"],
-        classes={name: _level(values) for name, values in classes.items()},
-        together=_level(json.loads(row["together"])),
-        standin=_level(json.loads(row["standin"])),
-    )
-
-
-def _level(values: Any) -> Level:
-    mean, spread, error = values
-    return float(mean), float(spread), float(error)
-
-
-def _energy(row: sqlite3.Row) -> Energy:
-    return Energy(row["energy_j"], row["energy_origin"])
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists and dataclasses as objects, so that JSON can hold them."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return list(value)
-    return asdict(value) if isinstance(value, ClassEmbarrassment) else value
+Record = Tick | Decision | Update | Evaluation | Session | Levels | Balances

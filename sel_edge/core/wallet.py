@@ -160,6 +160,8 @@ class Wallet:
                 raise ValueError("other entries than a wallet has")
             if state["version"] != STATE_VERSION or not isinstance(state["is_hot"], bool):
                 raise ValueError(f"the version {state['version']!r}")
+            if not isinstance(state["accounts"], dict):
+                raise ValueError("accounts without names")
             wallet = cls(budget, _saved_instant(state["now_s"]))
             wallet.overruns, wallet.is_hot = whole(state["overruns"]), state["is_hot"]
             for name, account in wallet._accounts.items():

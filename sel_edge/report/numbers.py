@@ -17,7 +17,7 @@ from sel_edge.report import compare, tables
 from sel_edge.report.stream import Stream, sum_up
 from sel_edge.report.system import System, system_of
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,11 @@ def collect(directory: Path) -> dict[str, Any]:
     """The numbers of everything in `directory`, as JSON can hold them.
 
     Keys: `schema`; `streams`, one per ledger, with sessions, segments, timeline bins, progress,
-    costs, decisions, updates and evaluations; `comparisons`, the content of each tables.json;
-    `runs`, the result and the run.json of each pretraining run. Accuracies are shares of 1, energy
-    is in joules per origin, embarrassment in nats; what is not known is null.
+    costs, domains, decisions, updates, the wallet, the trigger's score and evaluations;
+    `comparisons`, the content of each tables.json; `runs`, the result and the run.json of each
+    pretraining run. Accuracies are shares of 1, energy is in joules per origin, embarrassment in
+    nats; what is not known is null. Joules and seconds of `inference` and `watching` are shares, by
+    FLOPs, of what was metered together; names with `predicted` were never measured.
 
     Raises:
         RunDirectoryError: `directory` holds nothing to report, or something unreadable.

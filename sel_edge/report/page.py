@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from sel_edge.core.files import write_atomic
-from sel_edge.report import palette, view, wording
+from sel_edge.report import palette, stream_view, view, wording
 from sel_edge.report.numbers import Findings, gather
 from sel_edge.report.story import tell
 from sel_edge.report.timeline import HEAT_STEPS
@@ -55,12 +55,12 @@ def render(found: Findings) -> str:
         style=style,
         story=tell(found),
         name=found.directory.resolve().name,
-        streams=[view.view_stream(stream) for stream in found.streams],
+        streams=[stream_view.view_stream(stream) for stream in found.streams],
         comparisons=[view.view_comparison(item) for item in found.comparisons],
         runs=[view.view_run(run) for run in found.runs],
         heat=_heat_words(),
-        guard_rule=view.GUARD_RULE,
-        joules=view.JOULES,
+        guard_rule=stream_view.GUARD_RULE,
+        joules=stream_view.JOULES,
     )
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sel_edge.report import wording
+from sel_edge.report.costs import Cost
 from sel_edge.report.numbers import Findings, Run
-from sel_edge.report.stream import Cost, Progress, Stream
+from sel_edge.report.stream import Progress, Stream
+from sel_edge.report.trigger_score import TriggerScore
 
 MOST_CARDS = 6
 UNSEEN = "new classes"
@@ -95,7 +97,7 @@ def cost_words(joules: Mapping[str, float]) -> str:
 
 
 def _stream_story(stream: Stream) -> Story:
-    tried = stream.kept + stream.rejected
+    tried = stream.kept + stream.rejected + stream.stopped
     title = (
         f"{stream.kept} of {wording.counted(tried, 'update')} kept"
         if tried
@@ -108,13 +110,17 @@ def _stream_story(stream: Stream) -> Story:
             f"{wording.percent(gained.first, 0)} \u2192 {wording.percent(gained.last, 0)}"
         )
     sentences = _changes(stream.progress)
-    times = {0: "never", 1: "once", 2: "twice"}.get(stream.triggers, f"{stream.triggers:,} times")
     sentences.append(
-        f"In {wording.counted(stream.frames, 'frame')} the network was {times} embarrassed enough "
-        "to learn."
+        f"In {wording.counted(stream.frames, 'frame')} the network was {_times(stream.triggers)} "
+        "embarrassed enough to learn."
     )
+    if stream.deferred:
+        sentences.append(f"Learning was put off {_times(stream.deferred)} by the budget.")
     if tried:
         sentences.append(_updates_sentence(stream))
+    if stream.rollbacks:
+        sentences.append(f"An earlier network was put back into use {_times(stream.rollbacks)}.")
+    sentences += _trigger_sentence(stream.trigger)
     if stream.notes:
         sentences.append(f"Images: {stream.notes}.")
     return Story(title, tuple(sentences), tuple(_stream_cards(stream)[:MOST_CARDS]))
@@ -150,13 +156,38 @@ def _is_zero_by_construction(item: Progress) -> bool:
     return item.subset == UNSEEN and item.first == 0
 
 
+def _times(number: int) -> str:
+    return {0: "never", 1: "once", 2: "twice"}.get(number, f"{number:,} times")
+
+
 def _updates_sentence(stream: Stream) -> str:
+    parts = [f"Learning cost {_spent(stream.updating)}"]
+    if stream.stopped:
+        parts.append(f"{_were(stream.stopped)} stopped by the limits and undone")
     if stream.rejected:
-        verb = "was" if stream.rejected == 1 else "were"
-        check = f"{wording.counted(stream.rejected, 'update')} {verb} dropped by the check"
+        check = f"{_were(stream.rejected)} dropped by the check"
     else:
-        check = "every update passed the check"
-    return f"Learning cost {_spent(stream.updating)}; {check} on held-out frames and old examples."
+        check = f"every {'other ' if stream.stopped else ''}update passed the check"
+    if stream.kept or stream.rejected:
+        parts.append(f"{check} on held-out frames and old examples")
+    return f"{'; '.join(parts)}."
+
+
+def _were(updates: int) -> str:
+    return f"{wording.counted(updates, 'update')} {'was' if updates == 1 else 'were'}"
+
+
+def _trigger_sentence(scores: Sequence[TriggerScore]) -> list[str]:
+    """F1 of our trigger beside the trivial ones; nothing where it is not known."""
+    f1 = [f"{score.f1:.2f}" for score in scores if score.f1 is not None]
+    if not f1:
+        return []
+    ours, always, never = f1
+    worse = wording.counted(scores[0].worse, "segment")
+    return [
+        f"It noticed {scores[0].caught:,} of {worse} in which the network got worse: F1 of its "
+        f"trigger is {ours}; of one that always fires {always}, of one that never fires {never}."
+    ]
 
 
 def _spent(cost: Cost) -> str:

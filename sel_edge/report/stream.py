@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from sel_edge.core.ledger import Decision, Evaluation, Ledger, Session, Tick, Update
-from sel_edge.core.measurement import Energy
+from sel_edge.report import costs
+from sel_edge.report.costs import Cost
+from sel_edge.report.holdings import Wallet, sum_up_balances
+from sel_edge.report.trigger_score import TriggerScore, score_trigger
 
 MOST_BINS = 96
 EDGE_SHARE = 0.2
@@ -35,6 +39,10 @@ class Segment:
 
     Attributes:
         session: number of the run of the runtime that saw it, from 1; 0 if none is recorded.
+        domains: number of a domain -> frames that were answered in it.
+        novel: frames that were like none of the classes.
+        deferred: how often the budget was in the way of learning.
+        kept, rejected, stopped: updates; those stopped were never judged.
     """
 
     name: str
@@ -44,9 +52,13 @@ class Segment:
     accuracy: float | None
     accuracy_first: float | None
     accuracy_last: float | None
+    domains: Mapping[str, int]
+    novel: int
     triggers: int
+    deferred: int
     kept: int
     rejected: int
+    stopped: int
 
 
 @dataclass(frozen=True)
@@ -81,15 +93,6 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What one kind of work took; joules per origin, which never add up to one number."""
-
-    executed_flops: int
-    seconds: float
-    joules: Mapping[str, float]
-
-
-@dataclass(frozen=True)
 class Stream:
     """One ledger, summed up.
 
@@ -98,7 +101,16 @@ class Stream:
         meta: what the ledger was begun with.
         classes: names in order of first appearance.
         frames: how many were seen.
-        triggers, kept, rejected: decisions of these kinds.
+        triggers, deferred, rollbacks: decisions of these kinds.
+        kept, rejected, stopped: updates; those stopped were never judged.
+        domains: number of a domain -> frames that were answered in it.
+        novel: frames that were like none of the classes.
+        inference, watching: of the ticks, whose joules and seconds, metered together, are divided
+            by FLOPs.
+        updating: of all updates.
+        learning: rung -> cost of its updates.
+        trigger: the score of our trigger and of the two trivial ones; empty if nothing is known.
+        wallet: what was left to spend; None if that was not recorded.
         sessions: each run of the runtime on this ledger; none in a ledger that does not say.
     """
 
@@ -107,13 +119,22 @@ class Stream:
     classes: tuple[str, ...]
     frames: int
     triggers: int
+    deferred: int
+    rollbacks: int
     kept: int
     rejected: int
+    stopped: int
+    domains: Mapping[str, int]
+    novel: int
     segments: tuple[Segment, ...]
     bins: tuple[Bin, ...]
     progress: tuple[Progress, ...]
     inference: Cost
+    watching: Cost
     updating: Cost
+    learning: Mapping[str, Cost]
+    trigger: tuple[TriggerScore, ...]
+    wallet: Wallet | None
     decisions: Sequence[Decision]
     updates: Sequence[Update]
     evaluations: Sequence[Evaluation]
@@ -133,23 +154,36 @@ def sum_up(ledger: Ledger, place: str) -> Stream:
     def part(tick: Tick) -> tuple[int, str]:
         return bisect_right(starts, tick.start), tick.segment
 
-    parts = [(key[0], list(ticks)) for key, ticks in groupby(ledger.ticks, key=part)]
-    names = (name for tick in ledger.ticks for name in (*tick.scores, *tick.embarrassment))
+    ticks, updates = ledger.ticks, ledger.updates
+    parts = [(key[0], list(of_part)) for key, of_part in groupby(ticks, key=part)]
+    names = (name for tick in ticks for name in (*tick.scores, *tick.embarrassment))
+    rungs = dict.fromkeys(update.rung for update in updates)
     return Stream(
         place=place,
         meta=ledger.meta,
         classes=tuple(dict.fromkeys(names)),
-        frames=sum(tick.n for tick in ledger.ticks),
+        frames=sum(tick.n for tick in ticks),
         triggers=kinds.count("fire"),
-        kept=sum(update.kept for update in ledger.updates),
-        rejected=sum(not update.kept for update in ledger.updates),
-        segments=tuple(_segment(session, ticks, ledger) for session, ticks in parts),
-        bins=tuple(_bins(parts, len(ledger.ticks))),
+        deferred=kinds.count("defer"),
+        rollbacks=kinds.count("rollback"),
+        kept=sum(update.kept for update in updates),
+        rejected=sum(_is_rejected(update) for update in updates),
+        stopped=sum(update.stopped for update in updates),
+        domains=_domains(ticks),
+        novel=sum(tick.novel for tick in ticks),
+        segments=tuple(_segment(session, of_part, ledger) for session, of_part in parts),
+        bins=tuple(_bins(parts, len(ticks))),
         progress=tuple(_progress(ledger.evaluations)),
-        inference=_cost(ledger.ticks),
-        updating=_cost(ledger.updates),
+        inference=costs.of_inference(ticks),
+        watching=costs.of_watching(ticks),
+        updating=costs.of_updates(updates),
+        learning={
+            rung: costs.of_updates(one for one in updates if one.rung == rung) for rung in rungs
+        },
+        trigger=score_trigger([of_part for _, of_part in parts], ledger.decisions, updates),
+        wallet=sum_up_balances(ledger.balances),
         decisions=ledger.decisions,
-        updates=ledger.updates,
+        updates=updates,
         evaluations=ledger.evaluations,
         sessions=ledger.sessions,
     )
@@ -175,10 +209,26 @@ def _segment(session: int, ticks: list[Tick], ledger: Ledger) -> Segment:
         accuracy=score(ticks).accuracy,
         accuracy_first=score(ticks[:edge]).accuracy,
         accuracy_last=score(ticks[-edge:]).accuracy,
+        domains=_domains(ticks),
+        novel=sum(tick.novel for tick in ticks),
         triggers=sum(decision.kind == "fire" for decision in inside),
+        deferred=sum(decision.kind == "defer" for decision in inside),
         kept=sum(update.kept for update in updates),
-        rejected=sum(not update.kept for update in updates),
+        rejected=sum(_is_rejected(update) for update in updates),
+        stopped=sum(update.stopped for update in updates),
     )
+
+
+def _is_rejected(update: Update) -> bool:
+    return not (update.kept or update.stopped)
+
+
+def _domains(ticks: Iterable[Tick]) -> dict[str, int]:
+    """Number of a domain -> frames, by number."""
+    frames: Counter[str] = Counter()
+    for tick in ticks:
+        frames.update(tick.domains)
+    return dict(sorted(frames.items(), key=lambda item: (len(item[0]), item[0])))
 
 
 def _bins(parts: list[tuple[int, list[Tick]]], n_ticks: int) -> Iterable[Bin]:
@@ -219,15 +269,3 @@ def _progress(evaluations: Sequence[Evaluation]) -> Iterable[Progress]:
             first=Score(first.n, first.correct).accuracy,
             last=Score(last.n, last.correct).accuracy,
         )
-
-
-def _cost(rows: Sequence[Tick] | Sequence[Update]) -> Cost:
-    totals: dict[str, Energy] = {}
-    for row in rows:
-        origin = row.energy.origin
-        totals[origin] = totals[origin] + row.energy if origin in totals else row.energy
-    return Cost(
-        executed_flops=sum(row.executed_flops for row in rows),
-        seconds=sum(row.seconds for row in rows),
-        joules={origin: energy.joules for origin, energy in totals.items()},
-    )

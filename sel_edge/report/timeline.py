@@ -31,8 +31,11 @@ SMOOTHING = 5
 _SIGNS = {
     "fire": ("noticed", "M0 -6L6 5L-6 5Z"),
     "wants_labels": ("noticed", "M0 -5L5 0L0 5L-5 0Z"),
+    "defer": ("update", "M-2.5 -5V5M2.5 -5V5"),
     "keep": ("update", "M-5 0L-1.5 4.5L5.5 -4.5"),
     "reject": ("update", "M-4.5 -4.5L4.5 4.5M-4.5 4.5L4.5 -4.5"),
+    "stop": ("update", "M-4 -4H4V4H-4Z"),
+    "rollback": ("update", "M-2 -5L-5 -2L-2 1M-5 -2H2A3.5 3.5 0 0 1 2 5H-2"),
 }
 _LANES = {"noticed": 36.0, "update": 58.0}
 _NEAREST = 9
@@ -190,5 +193,6 @@ def _label(stream: Stream) -> str:
         f"Timeline over {wording.counted(stream.frames, 'frame')} in "
         f"{wording.counted(len(stream.segments), 'segment')}: accuracy, embarrassment per class, "
         f"{wording.counted(stream.triggers, 'trigger')}, {stream.kept} updates kept, "
-        f"{stream.rejected} rejected. The tables below hold the same numbers."
+        f"{stream.rejected} rejected, {stream.stopped} stopped. The tables below hold the same "
+        "numbers."
     )

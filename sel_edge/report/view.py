@@ -1,45 +1,18 @@
-"""What the page shows, as text and tables: everything but its looks."""
+"""What the page shows of pretraining, as text and tables: everything but its looks."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from markupsafe import Markup
 
-from sel_edge.core.ledger import Decision, Evaluation, Update
 from sel_edge.report import compare, tables, wording
 from sel_edge.report.chart import Series, line_chart
 from sel_edge.report.numbers import Comparison, Run
-from sel_edge.report.story import Story, comparison_story, cost_words
-from sel_edge.report.stream import Stream
-from sel_edge.report.timeline import hidden_rows, timeline
-
-MOST_ROWS = 200
-Row = TypeVar("Row")
-GUARD_RULE = (
-    "An update is kept only if held-out embarrassment falls by at least 0.02 nats and the anchors "
-    "stay within a stated tolerance: since the bundle, over all updates together, their "
-    "embarrassment may rise by 0.2 nats and their accuracy fall by 4 points beyond one standard "
-    "error."
-)
-"""What the runtime's guard is set to (a test holds the two together)."""
-JOULES = {
-    "measured": "Measured joules were read from a counter of the hardware: RAPL counts the whole "
-    "processor package, idle power and other processes included; a GPU's counter the GPU only.",
-    "estimated": "Estimated joules are this process's processor time times the device profile's "
-    "watts above idle.",
-}
-"""What each origin means."""
-_KINDS = {
-    "fire": "noticed",
-    "wants_labels": "wants labels",
-    "keep": "kept",
-    "reject": "rejected",
-}
+from sel_edge.report.story import Story, comparison_story
 
 
 @dataclass(frozen=True)
@@ -50,6 +23,7 @@ class Table:
         wide: columns that hold sentences and may wrap, counted from 0.
         wrap: columns of shorter texts that may wrap too.
         note: a remark below it.
+        chart: what is drawn above it, if anything.
         is_folded: whether it is shown on demand only.
     """
 
@@ -60,6 +34,7 @@ class Table:
     wrap: tuple[int, ...] = ()
     note: str = ""
     is_folded: bool = False
+    chart: Markup | None = None
 
 
 @dataclass(frozen=True)
@@ -69,18 +44,6 @@ class Picture:
     title: str
     caption: str
     source: str
-
-
-@dataclass(frozen=True)
-class StreamView:
-    """One ledger on the page."""
-
-    place: str
-    chart: Markup | None
-    notes: str
-    hidden_classes: int
-    segments: Table
-    tables: tuple[Table, ...]
 
 
 @dataclass(frozen=True)
@@ -102,35 +65,6 @@ class RunView:
     label: str
     chart: Markup
     facts: Table
-
-
-def view_stream(stream: Stream) -> StreamView:
-    """A ledger's timeline and tables."""
-    return StreamView(
-        place=stream.place,
-        chart=timeline(stream) if stream.bins else None,
-        notes=stream.notes,
-        hidden_classes=hidden_rows(stream),
-        segments=_segments(stream),
-        tables=tuple(
-            table
-            for table in (
-                _evaluations(stream.evaluations),
-                _updates(stream.updates),
-                _costs(stream),
-                _sessions(stream),
-                _decisions(stream.decisions),
-                Table(
-                    "Begun with",
-                    ("Key", "Value"),
-                    tuple(stream.meta.items()),
-                    wide=(1,),
-                    is_folded=True,
-                ),
-            )
-            if table.rows
-        ),
-    )
 
 
 def view_comparison(comparison: Comparison) -> ComparisonView:
@@ -188,136 +122,6 @@ def view_run(run: Run) -> RunView:
         chart=line_chart(series, "epoch", label),
         facts=Table("Facts", ("What", "Value"), facts, wide=(1,)),
     )
-
-
-def _segments(stream: Stream) -> Table:
-    rows = tuple(
-        (
-            str(number),
-            segment.name,
-            f"{wording.percent(segment.accuracy_first)} \u2192 "
-            f"{wording.percent(segment.accuracy_last)}",
-            f"{segment.start:,}\u2013{segment.start + segment.frames - 1:,}",
-            f"{segment.triggers:,}",
-            f"{segment.kept:,}",
-            f"{segment.rejected:,}",
-        )
-        for number, segment in enumerate(stream.segments, start=1)
-    )
-    header = ("No.", "Segment", "Accuracy", "Frames", "Noticed", "Kept", "Rejected")
-    note = "Accuracy in the first and in the last fifth of the segment's frames."
-    return Table("Segments", header, rows, wide=(1,), note=note)
-
-
-def _sessions(stream: Stream) -> Table:
-    rows = tuple(
-        (
-            f"{session.frame:,}",
-            session.started_utc.replace("T", wording.NBSP).removesuffix("Z"),
-            session.note or wording.UNKNOWN,
-            f"{session.meter}, {session.energy_origin}",
-            session.source.replace("+", " + "),  # still a SPEC, and it may break into lines
-        )
-        for session in stream.sessions
-    )
-    header = ("From frame", "Started (UTC)", "Note", "Meter", "Source")
-    return Table("Sessions", header, rows, wide=(4,), wrap=(2, 3))
-
-
-def _evaluations(evaluations: Sequence[Evaluation]) -> Table:
-    def cells(one: Evaluation) -> tuple[str, ...]:
-        accuracy = one.correct / one.n if one.n else None
-        return (
-            one.subset,
-            one.name,
-            wording.percent(accuracy),
-            f"{one.correct:,} of {one.n:,}",
-        )
-
-    empty = Table("Evaluations", ("Frames", "When", "Accuracy", "Right"), ())
-    return _latest(empty, evaluations, cells)
-
-
-def _updates(updates: Sequence[Update]) -> Table:
-    def cells(update: Update) -> tuple[str, ...]:
-        return (
-            f"{update.frame:,}",
-            "✓ kept" if update.kept else "✗ rejected",
-            wording.names(update.classes),
-            f"{update.labels:,} + {update.held_out:,}",
-            _change(update.held_out_before, update.held_out_after),
-            _change(update.anchors_before, update.anchors_after),
-            wording.scaled(update.executed_flops, "FLOP"),
-            wording.energy(update.energy.joules, update.energy.origin),
-            wording.duration(update.seconds),
-            wording.scaled(update.delta_bytes, "B"),
-        )
-
-    header = (
-        "Frame",
-        "Verdict",
-        "Classes",
-        "Labels",
-        "Held out",
-        "Anchors",
-        "Executed",
-        "Energy",
-        "Time",
-        "Size",
-    )
-    note = (
-        "Labels: trained on + held out. Held out and Anchors: embarrassment in nats, before → "
-        f"after. Size: of the changed rows. {GUARD_RULE}"
-    )
-    return _latest(Table("Updates", header, (), wrap=(2,), note=note), updates, cells)
-
-
-def _costs(stream: Stream) -> Table:
-    rows = tuple(
-        (
-            name,
-            wording.scaled(cost.executed_flops, "FLOP"),
-            cost_words(cost.joules),
-            wording.duration(cost.seconds),
-        )
-        for name, cost in (("Inference", stream.inference), ("Learning", stream.updating))
-    )
-    header = ("Work", "Executed", "Energy", "Time")
-    return Table("Cost", header, rows if stream.frames else (), note=_meters(stream))
-
-
-def _meters(stream: Stream) -> str:
-    """What the stream's joules are of."""
-    if stream.sessions:
-        said = (wording.joules_by(one.meter, one.energy_origin) for one in stream.sessions)
-        return " ".join(dict.fromkeys(said))
-    origins = dict.fromkeys((*stream.inference.joules, *stream.updating.joules))
-    return " ".join(JOULES[origin] for origin in origins if origin in JOULES)
-
-
-def _decisions(decisions: Sequence[Decision]) -> Table:
-    def cells(decision: Decision) -> tuple[str, ...]:
-        return (
-            f"{decision.frame:,}",
-            _KINDS[decision.kind],
-            wording.names(decision.classes),
-            decision.reason,
-        )
-
-    header = ("Frame", "Decision", "Classes", "Why")
-    return _latest(Table("Decisions", header, (), (2, 3), is_folded=True), decisions, cells)
-
-
-def _latest(empty: Table, items: Sequence[Row], cells: Callable[[Row], tuple[str, ...]]) -> Table:
-    """The table with the last MOST_ROWS items as its rows; it says so if there are more."""
-    note = empty.note
-    if len(items) > MOST_ROWS:
-        note = f"The last {MOST_ROWS:,} of {len(items):,}. {note}".strip()
-    return replace(empty, rows=tuple(cells(item) for item in items[-MOST_ROWS:]), note=note)
-
-
-def _change(before: float, after: float) -> str:
-    return f"{before:.2f}{wording.NBSP}\u2192{wording.NBSP}{after:.2f}"
 
 
 def _info_rows(info: dict[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -20,6 +20,13 @@ _COUNTED = {
     "profile": "this process's processor time times the profile's watts above idle",
 }
 """What the joules of each kind of meter are."""
+_CHANGED = {
+    "head": "classifier rows",
+    "tail": "channels of the last block",
+    "deep": "channels of the later layers",
+    "full": "all weights",
+}
+"""What each rung changes, for people."""
 _SPACE = re.compile(rf"[^\S{NBSP}]+")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~])")
 
@@ -123,6 +130,24 @@ def printable(text: str, width: int | None = None) -> str:
 def names(classes: Sequence[str]) -> str:
     """Class names in a row, each `printable`."""
     return ", ".join(printable(name) for name in classes)
+
+
+def changed(rung: str, domain: int, classes: Sequence[str], is_new_domain: bool) -> str:
+    """What an update changed: "classifier rows of cat, truck".
+
+    Args:
+        rung: of the ladder.
+        domain: in which it learned; 0 is the bundle's own.
+        classes: that it was to help.
+        is_new_domain: whether the domain had no normalization of its own before.
+    """
+    if rung == "norm":
+        known = f"domain {domain}" if domain else "the bundle's own domain"
+        where = f"a new domain, number {domain}" if is_new_domain else known
+        return f"normalization re-estimated for {where}"
+    what = _CHANGED.get(rung, printable(f"rung {rung}"))
+    whose = f" {'of' if rung == 'head' else 'for'} {names(classes)}" if classes else ""
+    return f"{what}{whose}{f', in domain {domain}' if domain else ''}"
 
 
 def markdown(text: str) -> str:

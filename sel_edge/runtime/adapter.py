@@ -14,8 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sel_edge.bundle.rungs import GraphCost
 from sel_edge.runtime.head import Head
+from sel_edge.runtime.work import Work, product, repeated, together
 
+STEPS_AT_ONCE = 10
+"""Between two of them the budget is asked: a step takes less time than asking does."""
 POWER_STEPS = 8
 """Steps of power iteration for the largest curvature."""
 PRIOR_SAMPLES = 5
@@ -53,7 +57,7 @@ class AdapterSettings:
             largest curvature of the loss.
     """
 
-    steps: int = 160
+    steps: int = 60
     momentum: float = 0.9
     hold: float = 0.1
     pull: float = 0.0005
@@ -89,7 +93,7 @@ def adapt(
     training: TrainingSet,
     settings: AdapterSettings,
     new: int = 0,
-) -> tuple[Head, int]:
+) -> Work[Head]:
     """Train the rows of `classes`.
 
     Descends, with momentum, the weighted cross-entropy, plus `hold` times half the squared change
@@ -105,13 +109,19 @@ def adapt(
         settings: steps, momentum, hold and pull.
         new: how many of the last `classes` are new: their logits are not held.
 
+    Yields:
+        The demand of what comes before the first step, and of every few steps.
+
     Returns:
-        The trained head and the operations executed.
+        The trained head.
     """
+    samples, width = training.features.shape
+    preparing, step = demands(samples, width, len(head.classes), len(classes))
+    yield preparing
     rows = head.index(classes)
     centre = training.weights @ training.features
     centred = training.features - centre
-    curvature, flops = _largest_curvature(centred, training.weights)
+    curvature = _largest_curvature(centred, training.weights)
     logits = head.logits(training.features)
     held, others = logits[:, rows], _log_sum_exp(np.delete(logits, rows, axis=1))
     target = (training.labels[:, None] == rows).astype(np.float32)
@@ -123,15 +133,30 @@ def adapt(
     start = np.column_stack([head.weight[rows], head.bias[rows] + head.weight[rows] @ centre])
     inputs = np.column_stack([centred, np.ones(len(centred), dtype=np.float32)])
     weight, speed = start.copy(), np.zeros_like(start)
-    for _ in range(settings.steps):
+    for number in range(settings.steps):
+        if number % STEPS_AT_ONCE == 0:
+            yield repeated(step, min(STEPS_AT_ONCE, settings.steps - number))
         trained = inputs @ weight.T
         error = _softmax_beside(trained, others) - target + hold * (trained - held)
         slope = (error * training.weights[:, None]).T @ inputs
         speed = settings.momentum * speed - rate * (slope + pull * (weight - start))
         weight = weight + speed
-    flops += 2 * training.features.size * len(head.classes)
-    flops += settings.steps * 4 * inputs.size * len(rows)  # the logits, then their gradient
-    return _with_rows(head, rows, weight, centre), flops
+    return _with_rows(head, rows, weight, centre)
+
+
+def demands(samples: int, width: int, classes: int, rows: int) -> tuple[GraphCost, GraphCost]:
+    """What `adapt` takes before its first step, and for each step.
+
+    Args:
+        samples: N of the training set.
+        width: F of its features.
+        classes: of the head.
+        rows: how many of them are trained.
+    """
+    power = repeated(product(samples, width, 1), 2 * POWER_STEPS)
+    preparing = together(power, product(samples, width, classes))
+    # The logits, then their gradient.
+    return preparing, repeated(product(samples, width + 1, rows), 2)
 
 
 def _log_sum_exp(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -164,10 +189,8 @@ def _with_rows(
     return Head(weight, bias, head.classes)
 
 
-def _largest_curvature(
-    centred: NDArray[np.float32], weights: NDArray[np.float32]
-) -> tuple[float, int]:
-    """Upper curvature of the loss in any row, by power iteration, and the FLOPs it took.
+def _largest_curvature(centred: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
+    """Upper curvature of the loss in any row, by power iteration.
 
     The Hessian of the cross-entropy in the logits is at most 1/2, and the bias sees features of
     constant one: half the largest eigenvalue of the weighted covariance, but at least that half.
@@ -182,4 +205,4 @@ def _largest_curvature(
             break
         vector = vector / largest
     # Power iteration approaches from below; a tenth more keeps the steps short enough.
-    return 0.5 * max(1.1 * largest, 1.0), 4 * POWER_STEPS * centred.size
+    return 0.5 * max(1.1 * largest, 1.0)

@@ -14,6 +14,7 @@ class RuntimeConfig:
     """Settings of the runtime; the defaults suit streams of thousands of frames.
 
     Attributes:
+        rungs: that may be used, of those that a bundle has.
         window_labels: labels per class in the reported window of exact embarrassment.
         window_frames: unlabelled frames per class in the reported window of the stand-in.
         window_age_frames: age at which a value leaves its window, so that an exact embarrassment
@@ -28,15 +29,17 @@ class RuntimeConfig:
             the one unheard of for longest is forgotten with its labels.
         min_labels: labels that an unlabelled alarm needs beside it, lest it ask for more.
         new_class_labels: labels of an unknown name that make it a class.
-        held_out_every: one of so many labels of a class is kept for the guard in the long run,
-            never trained on.
-        held_out_block_frames: frames whose labels of one class are held out together or not at
-            all; long enough that frames this far apart are no near duplicates.
-        memory_samples: labelled features kept for training, and as many again at most held out.
+        fold_block_frames: frames whose labels prove together and never teach one another; long
+            enough that frames this far apart are no near duplicates.
+        memory_samples: labelled features kept of each domain.
+        remembered_frames: newest frames that are kept in memory, to learn a domain from them.
+        remembered_bytes: memory that their pixels may take.
+        restored_labels: labelled frames of earlier sessions that are looked at again at the start.
         adapter: how an update descends.
         tolerance: what all updates together may cost on the guard's anchors.
     """
 
+    rungs: tuple[str, ...] = ("norm", "head")
     window_labels: int = 40
     window_frames: int = 200
     window_age_frames: int = 500
@@ -48,9 +51,11 @@ class RuntimeConfig:
     min_labels: int = 8
     new_class_labels: int = 5
     unknown_classes: int = 64
-    held_out_every: int = 4
-    held_out_block_frames: int = 16
+    fold_block_frames: int = 16
     memory_samples: int = 1024
+    remembered_frames: int = 1024
+    remembered_bytes: int = 32 * 2**20
+    restored_labels: int = 512
     adapter: AdapterSettings = field(default_factory=AdapterSettings)
     tolerance: Tolerance = field(default_factory=Tolerance)
 
@@ -58,13 +63,13 @@ class RuntimeConfig:
         counts = (
             *(self.window_labels, self.window_frames, self.window_age_frames),
             *(self.patience_ticks, self.min_labels, self.new_class_labels, self.unknown_classes),
-            *(self.held_out_block_frames, self.memory_samples, self.adapter.steps),
+            *(self.fold_block_frames, self.memory_samples, self.adapter.steps),
+            *(self.remembered_frames, self.remembered_bytes),
         )
         adapter, tolerance = self.adapter, self.tolerance
         rules = {
             "0 <= off < on": 0 <= self.off < self.on,
             "slack >= 0": self.slack >= 0,
-            "held_out_every >= 2": self.held_out_every >= 2,
             "cool_down_frames >= 0": self.cool_down_frames >= 0,
             "counts are at least 1": min(counts) >= 1,
             "0 <= adapter.momentum < 1": 0 <= adapter.momentum < 1,

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from sel_edge.bundle.domain import OWN, Domain
 from sel_edge.runtime.clusters import divide, usual_worth
-from sel_edge.runtime.moments import LIMIT_SIGMA, WINDOW_FRAMES, Floats, MomentModel, ShiftMonitor
+from sel_edge.runtime.moments import (
+    LIMIT_SIGMA,
+    WINDOW_FRAMES,
+    Floats,
+    MomentModel,
+    ShiftMonitor,
+)
 
 MAX_GROUPS = 5
 LEAST_FRAMES = 16
@@ -90,6 +96,11 @@ class Discovery:
     def since(self) -> int | None:
         """Number of the frame from which on something may be new; None where nothing is."""
         return self._since
+
+    @property
+    def pending(self) -> bool:
+        """Whether something may be new that no attempt was made to learn yet."""
+        return self._since is not None and self._needed == self._frames
 
     def find(
         self, frames: Sequence[int], displacements: Floats, domains: Mapping[int, Domain]

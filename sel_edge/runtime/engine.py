@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.bundle.bundle import Bundle
-from sel_edge.bundle.manifest import GRAPH_FILE
+from sel_edge.bundle.manifest import GRAPH_FILE, MOMENTS_FILE
 from sel_edge.core.errors import BundleError, ConfigError
 from sel_edge.core.frames import Frames
 from sel_edge.runtime.moments import input_moments
@@ -21,6 +21,7 @@ from sel_edge.runtime.step_inputs import Parameters, differing
 
 MAX_BATCH = 16
 """Frames per call of onnxruntime: more need more memory for activations and gain no time."""
+_MOMENTS = "moments"
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,7 @@ class Observation:
     Attributes:
         features: penultimate features, float32 [n, F].
         logits: of the network's own head, float32 [n, K].
-        moments: float32 [n, 2, C], mean and mean square of the first layer's channels, or of the
-            network's input if the bundle has no such output. They do not depend on `Engine.load`.
+        moments: float32 [n, 2, C], as `Engine.moments` gives them.
     """
 
     features: NDArray[np.float32]
@@ -49,7 +49,7 @@ class Engine:
 
     Attributes:
         forward_flops: executed operations per frame, two per multiply-accumulate.
-        moment_flops: those that the moments take beside them.
+        moment_flops: those of its moments.
 
     Raises:
         BundleError: onnxruntime cannot load the graph, or the graph is not what the manifest says.
@@ -66,6 +66,7 @@ class Engine:
         self._moments = bundle.manifest.moments
         self.forward_flops = 2 * bundle.manifest.model.forward_macs
         self.moment_flops = 2 * self._moments.macs if self._moments else 0
+        self._stem = self._open_stem()
         self._session: Session
         self.load(parameters or {})
 
@@ -121,15 +122,23 @@ class Engine:
         return features, logits
 
     def observe(self, frames: Frames) -> Observation:
-        """Features, logits and moments of frames.
+        """Features, logits and moments of frames, each of which is prepared once.
 
         Raises:
             DataError, BundleError: as from `infer`.
         """
-        if self._moments is not None:
-            return Observation(*self._run(frames, ["features", "logits", "moments"]))
-        features, logits = self.infer(frames)
-        return Observation(features, logits, input_moments(self._preprocess(frames)))
+        return Observation(*self._run(frames, ["features", "logits", _MOMENTS]))
+
+    def moments(self, frames: Frames) -> NDArray[np.float32]:
+        """Mean and mean square of the first layer's channels, float32 [n, 2, C], and nothing else.
+
+        Those of the network's input if the bundle has no graph for them. They do not depend on
+        `load`.
+
+        Raises:
+            DataError, BundleError: as from `infer`.
+        """
+        return self._run(frames, [_MOMENTS])[0]
 
     def latents(self, frames: Frames, rung: str) -> NDArray[np.float32]:
         """What a rung's training step starts from, float32 [n, ...], for frames as in `infer`.
@@ -153,20 +162,32 @@ class Engine:
         self._preprocess.check(frames)
         session = self._session  # one network for the whole call, whatever `load` does meanwhile
         parts = [
-            session.run({"image": self._preprocess(frames[start : start + MAX_BATCH])}, names)
+            self._run_batch(session, frames[start : start + MAX_BATCH], names)
             for start in range(0, len(frames), MAX_BATCH)
         ]
         empty = [np.zeros((0, *self._sizes(session, name)), np.float32) for name in names]
-        found = [
+        return [
             np.concatenate([part[name] for part in parts]) if parts else nothing
             for name, nothing in zip(names, empty, strict=True)
         ]
-        if not all(np.isfinite(array).all() for array in found):
+
+    def _run_batch(
+        self, session: Session, frames: Frames, names: list[str]
+    ) -> dict[str, NDArray[np.float32]]:
+        """What `_run` finds in at most `MAX_BATCH` frames, by name."""
+        feeds = {"image": self._preprocess(frames)}
+        wanted = [name for name in names if name != _MOMENTS]
+        found = session.run(feeds, wanted) if wanted else {}
+        if _MOMENTS in names and self._stem is not None:
+            found |= self._stem.run(feeds)
+        if not all(np.isfinite(array).all() for array in found.values()):
             raise BundleError(
                 "The network of the bundle answers with numbers that are not finite.",
                 "Finite features and logits are expected for every frame.",
                 "Pretrain again; the training that made this bundle has diverged.",
             )
+        if _MOMENTS in names and _MOMENTS not in found:
+            found[_MOMENTS] = input_moments(feeds["image"])
         return found
 
     def _open(self, parameters: Parameters) -> Session:
@@ -178,15 +199,30 @@ class Engine:
             "features": (manifest.features,),
             "logits": (len(manifest.classes),),
             **latents,
-            **({"moments": (2, self._moments.channels)} if self._moments else {}),
         }
-        found = {n: s[1:] for n, s in (*session.inputs.items(), *session.outputs.items())}
-        if found != expected:
-            raise unusable(path, f"it has {found} where {expected} are expected")
-        return session
+        return _checked(session, path, expected)
+
+    def _open_stem(self) -> Session | None:
+        if self._moments is None:
+            return None
+        path = self._bundle.member(MOMENTS_FILE)
+        shape = self._bundle.manifest.preprocessing.input_shape
+        expected = {"image": shape, _MOMENTS: (2, self._moments.channels)}
+        return _checked(Session(path, self._threads), path, expected)
 
     def _sizes(self, session: Session, output: str) -> tuple[int, ...]:
+        if output == _MOMENTS:
+            channels = self._bundle.manifest.preprocessing.input_shape[0]
+            return 2, self._moments.channels if self._moments else channels
         return tuple(int(size) for size in session.outputs[output][1:])
+
+
+def _checked(session: Session, path: Path, expected: dict[str, tuple[int, ...]]) -> Session:
+    """The session, if its inputs and outputs have these names and shapes of one frame."""
+    found = {n: s[1:] for n, s in (*session.inputs.items(), *session.outputs.items())}
+    if found != expected:
+        raise unusable(path, f"it has {found} where {expected} are expected")
+    return session
 
 
 def peak_memory_bytes() -> int:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 MIN_HELD_OUT = 4
 """Samples of what was to be learned without which nothing can be proved."""
 
-_NORMAL_95 = 1.6448536
+NORMAL_95 = 1.6448536
+"""The 95 % quantile of the normal distribution."""
 _STUDENT_95 = (6.3138, 2.9200, 2.3534, 2.1318, 2.0150, 1.9432, 1.8946, 1.8595, 1.8331, 1.8125)
 
 
@@ -16,7 +17,7 @@ def student_95(freedom: int) -> float:
     """The 95 % quantile of Student's t; `freedom` >= 1."""
     if freedom <= len(_STUDENT_95):
         return _STUDENT_95[freedom - 1]
-    z = _NORMAL_95  # the first terms of Fisher's expansion; from here on exact to three digits
+    z = NORMAL_95  # the first terms of Fisher's expansion; from here on exact to three digits
     return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 

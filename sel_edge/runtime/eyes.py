@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.bundle.bundle import Bundle
-from sel_edge.bundle.domain import OWN, Domain
+from sel_edge.bundle.domain import OWN
 from sel_edge.core.frames import Frames
 from sel_edge.runtime.domains import Router
 from sel_edge.runtime.engine import Engine, Observation
+from sel_edge.runtime.lens import lens_flops
 from sel_edge.runtime.moments import MomentModel
 from sel_edge.runtime.network import Network, bundle_network
 
@@ -30,14 +31,15 @@ class Sight:
         moments: float32 [n, 2, C].
         domains: int64 [n], numbers of the domains.
         watching_flops: executed beyond one inference of every frame: for the moments, to tell
-            domains apart, and for frames of other domains than the bundle's own, which go through
-            the network twice.
+            domains apart, and to filter frames.
+        inference_s: seconds that the networks took; without domains, the moments included.
     """
 
     features: NDArray[np.float32]
     moments: NDArray[np.float32]
     domains: NDArray[np.int64]
     watching_flops: int
+    inference_s: float
 
 
 class Eyes:
@@ -72,12 +74,14 @@ class Eyes:
         self._names: dict[int, str] = {}
         self.forward_flops = self._any.forward_flops
 
-    def look(self, frames: Frames, network: Network) -> Sight:
-        """See frames.
+    def look(self, frames: Frames, network: Network, router: Router | None = None) -> Sight:
+        """See frames: tell their domains first, then run each through the network of its own.
 
         Args:
             frames: images uint8 [n, H, W, C], or signals float32 [n, channels, length].
             network: as it is now.
+            router: tells domains apart by the frames that it was shown before; None for the one of
+                the stream.
 
         Raises:
             DataError: the frames do not have the bundle's shape.
@@ -85,23 +89,29 @@ class Eyes:
         """
         count = len(frames)
         moment_flops = count * self._any.moment_flops
-        own = self._engine(network, OWN).observe(frames)
         if not network.domains:
-            return Sight(own.features, own.moments, np.full(count, OWN, np.int64), moment_flops)
-        numbers = self._router.route(own.moments, network.domains)
-        features = own.features.copy()
-        for number in np.unique(numbers[numbers != OWN]):
+            engine, begun = self._engine(network, OWN), time.perf_counter()
+            seen = engine.observe(frames)
+            numbers, inference_s = np.full(count, OWN, np.int64), time.perf_counter() - begun
+            return Sight(seen.features, seen.moments, numbers, moment_flops, inference_s)
+        moments, router = self._any.moments(frames), router or self._router
+        numbers = router.route(moments, network.domains)
+        features = np.zeros((count, self._bundle.manifest.features), np.float32)
+        flops, inference_s = moment_flops + router.flops(count, len(network.domains)), 0.0
+        for number in np.unique(numbers).tolist():
             chosen = numbers == number
-            features[chosen] = self._engine(network, int(number)).features(frames[chosen])
-        again = int((numbers != OWN).sum()) * self.forward_flops
-        flops = moment_flops + self._router.flops(count, len(network.domains)) + again
-        return Sight(features, own.moments, numbers, flops)
+            own = frames[chosen]
+            if (lens := network.lens(number)) is not None:
+                own = lens(own)
+                flops += len(own) * lens_flops(own.shape[1:])
+            engine, begun = self._engine(network, number), time.perf_counter()
+            features[chosen] = engine.features(own)
+            inference_s += time.perf_counter() - begun
+        return Sight(features, moments, numbers, flops, inference_s)
 
-    def route(
-        self, moments: NDArray[np.float32], domains: Mapping[int, Domain]
-    ) -> NDArray[np.int64]:
-        """Which domain each frame would go to if none had come before; see `Router.route`."""
-        return Router(self._router.model).route(moments, domains)
+    def router(self) -> Router:
+        """Tells domains apart for another stream: for it, no frame has come before."""
+        return Router(self._router.model)
 
     def observe(self, frames: Frames) -> Observation:
         """What the bundle's own network sees; see `Engine.observe`."""

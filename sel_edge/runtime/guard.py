@@ -1,8 +1,11 @@
 """Whether a candidate is worth keeping: proved better on held-out labels, harmless elsewhere.
 
 An attempt judges one candidate: the best of several on the same few samples would look better than
-it is. Attempts in the same situation share held-out labels, so the 5 % hold for each attempt; each
-takes twice the labels of the one before, which keeps them few.
+it is. No label may prove anything to a head that learned from it, and labels are too few to be set
+aside; so they are divided into folds, each fold is answered by a head that learned from the others
+only (cross-validation, Stone 1974), and the candidate that may be kept learned from all. Attempts
+in the same situation share labels, so the 5 % hold for each attempt; each takes twice the labels of
+the one before, which keeps them few.
 """
 
 from __future__ import annotations
@@ -13,12 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sel_edge.bundle.rungs import GraphCost
 from sel_edge.core.embarrassment import TEMPERATURE, cross_entropy
 from sel_edge.runtime.evidence import MIN_HELD_OUT, class_means, proved_gain
 from sel_edge.runtime.head import Head
-from sel_edge.runtime.memory import Samples
+from sel_edge.runtime.verdict import Verdict
+from sel_edge.runtime.work import product
 
-MINIMUM_GAIN = 0.02
+MINIMUM_GAIN = 0.005
 """Nats by which embarrassment must fall for certain; less is no reason to change."""
 SURVIVING_SHARE = 0.5
 """Of its right answers on the anchors, every single class keeps at least this share."""
@@ -35,29 +40,6 @@ class Tolerance:
 
     embarrassment: float = 0.2
     accuracy: float = 0.04
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the guard found.
-
-    Attributes:
-        accepted: whether the candidate may replace the head.
-        reason: the numbers in words.
-        held_out: how many samples it was judged on.
-        held_out_before, held_out_after: embarrassment on them in nats, mean of the class means.
-        anchors_before, anchors_after: mean embarrassment on the anchors, in nats.
-        executed_flops: of the judging.
-    """
-
-    accepted: bool
-    reason: str
-    held_out: int
-    held_out_before: float
-    held_out_after: float
-    anchors_before: float
-    anchors_after: float
-    executed_flops: int
 
 
 @dataclass(frozen=True)
@@ -86,89 +68,146 @@ class Anchors:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What a candidate is judged on; nothing of it was ever trained on.
+class Heads:
+    """What is compared.
 
     Attributes:
-        held_out: labels of the new situation, of all classes that the candidate knows.
-        anchors: anchors of the bundle's classes.
-        learned: held-out labels, of any time, of classes that were learned on the device: what
-            anchors are for the bundle's classes.
+        base: the head of the bundle.
+        before: the head in use; it may lack the candidate's last classes.
+        candidate: the head to judge.
     """
 
-    held_out: Samples
-    anchors: Anchors
-    learned: Samples
+    base: Head
+    before: Head
+    candidate: Head
 
-    def all_anchors(self, head: Head) -> Anchors:
-        """The bundle's anchors, then those of learned classes as `head` numbers them."""
-        return Anchors(
-            np.concatenate([self.anchors.features, self.learned.features]),
-            np.concatenate([self.anchors.labels, head.index(self.learned.names)]),
+
+@dataclass(frozen=True)
+class Trial:
+    """How samples were answered, each by heads that never learned from it.
+
+    Attributes:
+        names: N class names.
+        before, after: losses float64 [N] in nats, by the head in use and by candidates.
+        right_before, right_after: bool [N], whether the answers were right.
+    """
+
+    names: tuple[str, ...]
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+    right_before: NDArray[np.bool_]
+    right_after: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def where(self, mask: NDArray[np.bool_]) -> Trial:
+        """Those samples for which `mask`, bool [N], holds."""
+        return Trial(
+            tuple(name for name, keep in zip(self.names, mask, strict=True) if keep),
+            self.before[mask],
+            self.after[mask],
+            self.right_before[mask],
+            self.right_after[mask],
         )
 
 
-def can_be_judged(held_out: Samples, taught: Collection[str]) -> bool:
-    """Whether held-out labels of a situation suffice to prove a gain in the classes `taught`."""
-    return sum(name in taught for name in held_out.names) >= MIN_HELD_OUT
+def can_be_judged(names: Sequence[str], folds: NDArray[np.int64], taught: Collection[str]) -> bool:
+    """Whether labels of a situation suffice to prove a gain in the classes `taught`.
+
+    Args:
+        names: N class names, of labels that the head in use never learned from.
+        folds: int64 [N].
+        taught: classes to be learned.
+    """
+    is_taught = np.array([name in taught for name in names], dtype=np.bool_)
+    return int(is_taught.sum()) >= MIN_HELD_OUT and len(np.unique(folds[is_taught])) > 1
 
 
 def judge(
-    candidate: Head,
-    before: Head,
-    base: Head,
+    heads: Heads,
     taught: Collection[str],
-    evidence: Evidence,
+    trial: Trial,
+    learned: Trial,
+    anchors: Anchors,
     tolerance: Tolerance,
 ) -> Verdict:
-    """Judge a candidate that was chosen without looking at the evidence.
+    """Judge a candidate by what others, made in the same way, made of labels unknown to them.
 
-    It helps if embarrassment on the held-out labels of the new situation falls by more than
-    MINIMUM_GAIN, all classes counted alike, at a confidence of 95 % (`proved_gain`): a class that
-    thrives at the expense of the others is no gain. It is harmless if the anchors keep within the
-    tolerance on the whole, and no class loses more than half of its right answers on them (and more
-    than one). Anchors of the bundle's classes are compared with the bundle's own head, so that many
-    small losses cannot add up; classes learned since, with the head in use.
+    It helps if embarrassment on the labels of the new situation falls by more than MINIMUM_GAIN,
+    all classes counted alike, at a confidence of 95 % (`proved_gain`): a class that thrives at the
+    expense of the others is no gain. A class that the head in use lacks has no embarrassment there:
+    it cannot be answered at all. Where one is taught, it is also enough that it is answered better
+    than by guessing, as surely. It is harmless if the anchors keep within the tolerance on the whole, and no class
+    loses more than half of its right answers on them (and more than one).
+    Anchors of the bundle's classes are compared with the bundle's own head, so that many small
+    losses cannot add up; classes learned since, with the head in use.
 
     Args:
-        candidate: the head to judge; it knows all classes of the evidence.
-        before: the head in use; it may lack the candidate's last classes.
-        base: the head of the bundle.
+        heads: that are compared.
         taught: names of the classes that were learned.
-        evidence: with held-out labels enough (`can_be_judged`).
+        trial: on labels of the new situation, enough of them (`can_be_judged`).
+        learned: on labels, of any time, of classes that were learned on the device: what anchors
+            are for the bundle's classes.
+        anchors: of the bundle's classes, of which nobody learned.
         tolerance: what may be lost on the anchors.
     """
-    held_out, guesses = evidence.held_out, len(candidate.classes)
-    names = candidate.index(held_out.names)
-    losses = [_losses(head, held_out, guesses) for head in (before, candidate)]
-    is_taught = np.array([name in taught for name in held_out.names])
-    gain = proved_gain(losses[0] - losses[1], names, is_taught)
-    e_before, e_after = (float(class_means(each, names).mean()) for each in losses)
-
-    anchors = evidence.all_anchors(candidate)
-    in_use, after = _answers(before, anchors), _answers(candidate, anchors)
-    # The anchors of the bundle come first, and its head knows no others.
-    reference = _answers(base, evidence.anchors).continued(in_use)
-    harm = _harm(reference, after, anchors.labels, candidate.classes, tolerance)
+    candidate = heads.candidate
+    names = candidate.index(trial.names)
+    is_taught = np.array([name in taught for name in trial.names])
+    new = set(taught).difference(heads.before.classes)
+    gain = proved_gain(trial.before - trial.after, names, is_taught)
+    if new:
+        gain = max(gain, _surely_learned(trial, new, len(candidate.classes)))
+    e_before, e_after = (
+        float(class_means(losses, names).mean()) for losses in (trial.before, trial.after)
+    )
+    since = candidate.index(learned.names)
+    base, in_use, after = (
+        _answers(head, anchors) for head in (heads.base, heads.before, candidate)
+    )
+    reference = _Answers(
+        np.concatenate([base.losses, learned.before]),
+        np.concatenate([base.right, learned.right_before]),
+    )
+    now = _Answers(
+        np.concatenate([after.losses, learned.after]),
+        np.concatenate([after.right, learned.right_after]),
+    )
+    labels = np.concatenate([anchors.labels, since])
+    harm = _harm(reference, now, labels, candidate.classes, tolerance)
     reason = (
-        f"E on {len(names)} held-out labels of {len(set(held_out.names))} classes {e_before:.2f} "
+        f"E on {len(names)} held-out labels of {len(set(trial.names))} classes {e_before:.2f} "
         f"-> {e_after:.2f}, {_for_sure(gain)}; on {len(anchors.labels)} anchors E "
         f"{in_use.mean:.2f} -> {after.mean:.2f}, accuracy {100 * in_use.right.mean():.1f} % -> "
         f"{100 * after.right.mean():.1f} %"
     )
-    samples = len(names) + len(anchors.labels)
-    weights = base.weight.size * len(evidence.anchors.labels)
-    weights += (before.weight.size + candidate.weight.size) * samples
     return Verdict(
         accepted=gain > MINIMUM_GAIN and harm is None,
         reason=reason if harm is None else f"{reason}; {harm}",
+        exact=True,
         held_out=len(names),
         held_out_before=e_before,
         held_out_after=e_after,
         anchors_before=in_use.mean,
         anchors_after=after.mean,
-        executed_flops=2 * weights,
     )
+
+
+def _surely_learned(trial: Trial, new: Collection[str], classes: int) -> float:
+    """By how much right answers to new classes are more than guessing would give, at least."""
+    is_new = np.array([name in new for name in trial.names], np.bool_)
+    right = trial.right_after[is_new].astype(np.float64)
+    if len(right) < MIN_HELD_OUT:
+        return -np.inf
+    everyone = np.zeros(len(right), np.int64)
+    return proved_gain(right - 1 / classes, everyone, everyone == 0)
+
+
+def judging(heads: Heads, anchors: Anchors) -> GraphCost:
+    """The demand of `judge` with the same arguments."""
+    classes = sum(len(head.classes) for head in (heads.base, heads.before, heads.candidate))
+    return product(len(anchors.labels), heads.base.weight.shape[1], classes)
 
 
 @dataclass(frozen=True)
@@ -182,29 +221,11 @@ class _Answers:
     def mean(self) -> float:
         return float(self.losses.mean())
 
-    def continued(self, other: _Answers) -> _Answers:
-        """These, then those of `other` that come after as many."""
-        begun = len(self.losses)
-        return _Answers(
-            np.concatenate([self.losses, other.losses[begun:]]),
-            np.concatenate([self.right, other.right[begun:]]),
-        )
-
 
 def _answers(head: Head, anchors: Anchors) -> _Answers:
     logits = head.logits(anchors.features)
     losses = cross_entropy(logits, anchors.labels, TEMPERATURE)
     return _Answers(losses, logits.argmax(axis=1) == anchors.labels)
-
-
-def _losses(head: Head, samples: Samples, guesses: int) -> NDArray[np.float64]:
-    """Loss of each sample; a class that the head lacks counts as guessing among `guesses`."""
-    known = np.array([name in head.positions for name in samples.names], dtype=np.bool_)
-    losses = np.full(len(samples), np.log(guesses))
-    names = [name for name in samples.names if name in head.positions]
-    logits = head.logits(samples.features[known])
-    losses[known] = cross_entropy(logits, head.index(names), TEMPERATURE)
-    return losses
 
 
 def _harm(

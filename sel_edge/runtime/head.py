@@ -1,20 +1,16 @@
-"""The classifier: one row of weights per class, and its content-addressed files."""
+"""The classifier: one row of weights per class."""
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
-import safetensors.numpy
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
-from sel_edge.core.errors import RunDirectoryError
-from sel_edge.core.files import sha256_bytes, write_atomic
+from sel_edge.core.files import canonical_json
 
 Features = NDArray[np.float32]
 
@@ -78,56 +74,9 @@ class Head:
         )
 
     @cached_property
-    def content(self) -> bytes:
-        """The head as a safetensors file: `weight`, `bias` and the class names."""
-        tensors = {"weight": self.weight, "bias": self.bias}
-        # One metadata key only: safetensors writes several in no fixed order.
-        return safetensors.numpy.save(tensors, {"classes": json.dumps(self.classes)})
-
-    @cached_property
     def hash(self) -> str:
-        """SHA-256 of `content`: the name under which it is stored."""
-        return sha256_bytes(self.content)
-
-
-class HeadStore:
-    """Heads as files named by their content, in one directory."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-
-    def path(self, name: str) -> Path:
-        """Where the head with this hash lies."""
-        return self.directory / f"{name}.safetensors"
-
-    def save(self, head: Head) -> None:
-        """Write a head aside, synced, then rename it into place.
-
-        Raises:
-            StorageError: the disk is full, read-only or failing.
-        """
-        write_atomic(self.path(head.hash), head.content)
-
-    def load(self, name: str) -> Head:
-        """Read the head with this hash.
-
-        Raises:
-            RunDirectoryError: it is missing, or its content does not have this hash.
-        """
-        path = self.path(name)
-        try:
-            if sha256_bytes(path.read_bytes()) != name:
-                raise _unreadable(path, "its content does not match its name")
-            with safe_open(path, framework="numpy") as file:
-                classes = tuple(json.loads(file.metadata()["classes"]))
-                return Head(file.get_tensor("weight"), file.get_tensor("bias"), classes)
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise _unreadable(path, str(error)) from error
-
-
-def _unreadable(path: Path, detail: str) -> RunDirectoryError:
-    return RunDirectoryError(
-        f"The classifier {path}, which the ledger names, cannot be read: {detail}.",
-        "The file that the last kept update wrote is expected.",
-        "Restore it from a copy, or start in a new directory with the bundle's own classifier.",
-    )
+        """SHA-256 that names this head: equal for equal numbers and class names."""
+        digest = hashlib.sha256(canonical_json([self.weight.shape, self.classes]))
+        for values in (self.weight, self.bias):
+            digest.update(np.ascontiguousarray(values).data)
+        return digest.hexdigest()

@@ -1,99 +1,49 @@
-"""One learner: what it has seen, when it wants to learn, and what came of it.
+"""One learner: what it has seen of one domain, when it wants to learn, and what came of it.
 
-Works on features and labels alone; it knows neither images nor files. The loop feeds it, measures
-what it spends and writes down what it decides.
+Works on features and labels alone; it knows neither images nor files. The loop feeds it, carries
+its lessons out within the budget and tells it what became of them.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sel_edge.bundle.rungs import GraphCost
 from sel_edge.core.embarrassment import TEMPERATURE, cross_entropy
 from sel_edge.core.ledger import ClassEmbarrassment
 from sel_edge.core.standin import StandIn
-from sel_edge.runtime.adapter import TrainingSet, adapt, balanced_weights
 from sel_edge.runtime.config import RuntimeConfig
-from sel_edge.runtime.evidence import MIN_HELD_OUT
+from sel_edge.runtime.crossval import Course, of_classes
 from sel_edge.runtime.guard import (
     MINIMUM_GAIN,
     Anchors,
-    Evidence,
-    Verdict,
+    Heads,
     can_be_judged,
     judge,
+    judging,
 )
 from sel_edge.runtime.head import Features, Head
-from sel_edge.runtime.memory import LabelMemory, Samples
+from sel_edge.runtime.lesson import Attempt, Lesson
+from sel_edge.runtime.memory import FOLDS, LabelMemory, Samples
 from sel_edge.runtime.monitor import Monitor
 from sel_edge.runtime.normal import NormalLevels, WarmUp, normal_levels
 from sel_edge.runtime.trigger import Signal, Trigger
+from sel_edge.runtime.unknown import UnknownClasses
+from sel_edge.runtime.verdict import Verdict
+from sel_edge.runtime.work import Work, product, together
 
-SETTLE_SAMPLES = 16
-"""Held-out labels that it takes to call a situation one that cannot be learned."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What fired and what is to be learned.
-
-    Attributes:
-        classes: whose rows are to be trained, in the order of the grown head.
-        new: those of them that the head does not know yet.
-        onset: frame since which labels belong to the new situation.
-        reason: what a person should read.
-    """
-
-    classes: tuple[str, ...]
-    new: tuple[str, ...]
-    onset: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """What came of a plan.
-
-    Attributes:
-        before, after: heads; the same object if nothing was kept.
-        verdict: of the candidate.
-        labels: labelled frames trained on.
-        executed_flops: matrix products of training and judging; elementwise work is not counted.
-    """
-
-    before: Head
-    after: Head
-    verdict: Verdict
-    labels: int
-    executed_flops: int
-
-    @property
-    def kept(self) -> bool:
-        """Whether the head changed."""
-        return self.after is not self.before
-
-
-@dataclass
-class UnknownClass:
-    """A class name that the head does not know.
-
-    Attributes:
-        first_frame: when its first label came.
-        labels: how many came.
-        last_frame: when the last one came.
-    """
-
-    first_frame: int
-    labels: int = 0
-    last_frame: int = 0
+BETTER_KNOWN = 3
+"""Times the labels by which a class was learned that make another lesson of it."""
+SETTLE_SAMPLES = 128
+"""Labels that it takes to call a situation one that cannot be learned."""
 
 
 class Learner:
-    """Watches features and labels, and improves a head.
+    """Watches features and labels of one domain, and improves the head that is used there.
 
     What is normal comes from the bundle's anchors, if the network was not trained on them. If it
     was, they look better than normal, and the first `window_labels` labels of the stream say it;
@@ -109,6 +59,7 @@ class Learner:
         standin: the bundle's label-free stand-in for embarrassment.
         config: settings.
         normal: what was normal for `head` in an earlier session, if that is known.
+        taught_until: labels of earlier frames may have taught `head`, and prove nothing to it.
 
     Attributes:
         head: the classifier in use.
@@ -124,50 +75,52 @@ class Learner:
         standin: StandIn,
         config: RuntimeConfig,
         normal: NormalLevels | None = None,
+        taught_until: int = 0,
     ) -> None:
         self.head, self._base = head, base
         self._standin, self._config = standin, config
         self._anchors_held_out = anchors_held_out
         self._replay, self._judged = anchors.halves()
-        on_anchors = self._normal_of(anchors.features, anchors.labels)
+        on_anchors = self._normal_of(head, anchors.features, anchors.labels)
         self.normal = on_anchors if normal is None and anchors_held_out else normal
         self._monitor = Monitor(self.normal or on_anchors, config)
         self._warm_up = WarmUp(config.window_labels)
         self._memory = LabelMemory(
-            head.weight.shape[1],
-            config.memory_samples,
-            config.held_out_every,
-            config.held_out_block_frames,
+            head.weight.shape[1], config.memory_samples, config.fold_block_frames
         )
+        self._taught_until = taught_until
+        self._taught_by: dict[str, int] = {}
         rule = (config.on, config.patience_ticks, config.cool_down_frames)
         self._trigger, self._asking = Trigger(*rule), Trigger(*rule)
-        self._unknown: dict[str, UnknownClass] = {}
+        self._unknown = UnknownClasses(config.unknown_classes, config.new_class_labels)
         self._label_frames: deque[int] = deque(maxlen=config.min_labels)
+        self._lesson: Lesson | None = None
 
     def observe(
-        self, features: Features, labels: Sequence[str | None], first_frame: int
-    ) -> tuple[str, ...]:
-        """Answer for a batch, then take in its labels.
+        self, features: Features, labels: Sequence[str | None], frames: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Answer for frames, then take in their labels.
 
         Args:
             features: float32 [n, F].
             labels: n class names, None where there is none.
-            first_frame: number of the first frame.
+            frames: int64 [n], their numbers, rising.
 
         Returns:
-            n predicted class names, made before any of the labels was looked at.
+            Logits float32 [n, K], computed before any of the labels was looked at.
         """
         logits = self.head.logits(features)
-        predicted = tuple(self.head.classes[number] for number in logits.argmax(axis=1))
+        predicted = logits.argmax(axis=1).tolist()
         estimates = self._standin.estimate(logits).tolist()
         losses = self._losses(logits, labels)
-        for position, name in enumerate(labels):
-            frame, estimate = first_frame + position, estimates[position]
+        for position, (name, frame) in enumerate(zip(labels, frames.tolist(), strict=True)):
             if name is None:
-                self._monitor.add_unlabelled(predicted[position], estimate, frame)
+                said = self.head.classes[predicted[position]]
+                self._monitor.add_unlabelled(said, estimates[position], frame)
             else:
-                self._take_in(name, features[position], losses.get(position), estimate, frame)
-        return predicted
+                loss = losses.get(position)
+                self._take_in(name, features[position], loss, estimates[position], frame)
+        return logits
 
     def label(self, name: str, feature: NDArray[np.float32], frame: int) -> None:
         """Take in a label that came later than its frame.
@@ -181,6 +134,16 @@ class Learner:
         estimate = float(self._standin.estimate(logits)[0])
         self._take_in(name, feature, self._losses(logits, [name]).get(0), estimate, frame)
 
+    def remember(self, name: str, feature: NDArray[np.float32], frame: int) -> None:
+        """Take back a label of an earlier session; arguments as of `label`."""
+        if name not in self.head.positions:
+            self._count(name, frame)
+        self._memory.add(name, feature, frame)
+
+    def retract(self, frame: int) -> None:
+        """Forget the label of a frame, which holds no longer."""
+        self._memory.discard((frame,))
+
     def embarrassment(self, frame: int) -> dict[str, ClassEmbarrassment]:
         """The present windows of those classes for which they differ from what was last told.
 
@@ -189,8 +152,8 @@ class Learner:
         """
         return self._monitor.embarrassment(frame)
 
-    def plan(self, frame: int) -> Plan | None:
-        """What to learn now, or None.
+    def lesson(self, frame: int) -> Lesson | None:
+        """What to learn now, or None; the same again until it is kept, rejected or dropped.
 
         Nothing is learned whose gain could not be proved: a signal waits until enough labels of its
         situation are held out.
@@ -198,21 +161,37 @@ class Learner:
         Args:
             frame: frames seen so far.
         """
-        signals = self._new_class_signals()
+        if self._lesson is not None:
+            return self._lesson
+        signals = self._unknown.signals(self._config.on, len(self.head.classes))
         if self.normal is not None:
             signals += self._monitor.signals()
+        signals += self._better_known()
         fired = self._trigger.fire(frame, signals, may_fire=self._can_be_judged)
         if not fired:
             return None
         named = {name for signal in fired for name in signal.classes}
         new = tuple(sorted(named - set(self.head.classes)))
         known = tuple(name for name in self.head.classes if name in named)
-        return Plan(
+        self._lesson = Lesson(
             classes=(*known, *new),
             new=new,
             onset=min(signal.onset for signal in fired),
+            excess=max(signal.excess for signal in fired),
             reason="; ".join(signal.reason for signal in fired),
         )
+        return self._lesson
+
+    def lesson_now(self) -> Lesson | None:
+        """What could be learned from all labels there are, whatever the trigger says; or None."""
+        ready = self._unknown.ready()
+        labels = self._fresh((*self.head.classes, *ready), 0)
+        new = tuple(n for n in ready if can_be_judged(labels.names, labels.folds, (n,)))
+        known = tuple(name for name in self.head.classes if name in labels.names)
+        if not can_be_judged(labels.names, labels.folds, (*known, *new)):
+            return None
+        excess = max((signal.excess for signal in self._monitor.signals()), default=0.0)
+        return Lesson((*known, *new), new, 0, excess, "asked for")
 
     def wants_labels(self, frame: int) -> str | None:
         """Why labels are wanted, if unlabelled frames raise an alarm that labels cannot settle.
@@ -227,26 +206,101 @@ class Learner:
         fired = self._asking.fire(frame, [signal])
         return f"{fired[0].reason}; only {labels} labels" if fired else None
 
-    def learn(self, plan: Plan) -> Attempt:
-        """Carry out a plan: train, let the guard judge the outcome, and keep it or nothing."""
-        before = self.head
-        known = (*before.classes, *plan.new)
-        training, held_out = self._memory.training(known), self._memory.held_out(known)
-        start = before.with_new_classes(
-            plan.new, [training.of(name) for name in plan.new], self._replay.features
-        )
-        material = self._training_set(start, training, plan)
-        candidate, flops = adapt(start, plan.classes, material, self._config.adapter, len(plan.new))
-        evidence = Evidence(held_out.since(plan.onset), self._judged, self._learned_anchors())
+    @property
+    def steps(self) -> int:
+        """That a lesson takes, the trials included."""
+        return (FOLDS + 1) * self._config.adapter.steps
+
+    def material(self, lesson: Lesson) -> Samples:
+        """The labels that a lesson would be taught by, those that are replayed included."""
+        return self._memory.samples((*self.head.classes, *lesson.new))
+
+    def demand(self, lesson: Lesson) -> GraphCost:
+        """What a lesson takes at most."""
+        samples, width = len(self.material(lesson)), self.head.weight.shape[1]
+        known = len(self.head.classes) + len(lesson.new)
+        # Judged by the bundle's head, the one in use and the candidate; then what is normal.
+        looks = product(len(self._judged.labels) + samples, width, 4 * known)
+        return together(self._course(lesson).demand(samples), looks)
+
+    def learn(self, lesson: Lesson) -> Work[Attempt]:
+        """Train a candidate, and let the guard judge it; changes nothing here.
+
+        Returns:
+            What `keep` or `reject` is to be told.
+        """
+        course, samples = self._course(lesson), self.material(lesson)
+        known = (*self.head.classes, *lesson.new)
+        trial = yield from course.tried(samples, known)
+        head = yield from course.taught(samples)
+        heads = Heads(self._base, self.head, head)
+        yield judging(heads, self._judged)
+        fresh = samples.frames >= max(lesson.onset, self._taught_until)
+        learned = of_classes(trial, self._learned())
         verdict = judge(
-            candidate, before, self._base, plan.classes, evidence, self._config.tolerance
+            heads,
+            lesson.classes,
+            trial.where(fresh),
+            learned,
+            self._judged,
+            self._config.tolerance,
         )
-        flops += verdict.executed_flops
-        if verdict.accepted:
-            self._keep(candidate, plan)
-        elif self._is_vain(plan, verdict):
-            flops += self._settle(held_out, plan.onset)
-        return Attempt(before, self.head, verdict, len(training), flops)
+        normal = None
+        if verdict.accepted and self._anchors_held_out:
+            yield product(len(self._judged.labels), *head.weight.T.shape)
+            normal = self._normal_of(head, self._judged.features, self._judged.labels)
+        elif not verdict.accepted and self._is_vain(lesson, verdict):
+            looks = (len(self._judged.labels), int(fresh.sum()), len(samples))
+            yield together(*(product(count, *self.head.weight.T.shape) for count in looks))
+            normal = self._remainder(samples, fresh)
+        return Attempt(head, verdict, len(samples), normal)
+
+    def keep(self, attempt: Attempt, frame: int) -> None:
+        """Go on with the candidate, for which what its anchors say is normal.
+
+        A network that was trained on its anchors waits for the next labels to tell.
+
+        Args:
+            attempt: that was accepted.
+            frame: frames seen so far: all labels up to here may have taught the candidate.
+        """
+        self.head, self._lesson, self._taught_until = attempt.head, None, frame
+        self._unknown.learned(attempt.head.classes)
+        self._taught_by = {name: self._memory.count(name) for name in self._learned()}
+        self.normal = attempt.normal
+        if self.normal is None:
+            self._warm_up = WarmUp(self._config.window_labels)
+        self._monitor.restart(self.normal or self._monitor.normal)
+
+    def reject(self, attempt: Attempt) -> None:
+        """Go on with the head in use; if practice helps no more, what remains is normal."""
+        self._lesson = None
+        if attempt.normal is not None:
+            self.normal = attempt.normal
+            self._monitor.settle(attempt.normal)
+
+    def drop(self) -> None:
+        """Forget the lesson that was wanted; the next one in this situation takes more labels."""
+        self._lesson = None
+
+    def renew(self, feature: NDArray[np.float32], frame: int) -> None:
+        """Put what the network sees in a labelled frame now, float32 [F], for what it saw."""
+        self._memory.renew(feature, frame)
+
+    def adopt(self, head: Head) -> None:
+        """Go on with a head that was changed elsewhere: by another domain, or by a rollback."""
+        if head.hash == self.head.hash:
+            return
+        self.head, self._lesson = head, None
+        self._unknown.learned(head.classes)
+
+    def discard(self, frames: Collection[int]) -> None:
+        """Forget what was said of frames that turned out to be of another domain."""
+        if not frames:
+            return
+        self._memory.discard(frames)
+        self._lesson = None
+        self._monitor.settle(self._monitor.normal)
 
     def _losses(
         self, logits: NDArray[np.float32], labels: Sequence[str | None]
@@ -273,10 +327,18 @@ class Learner:
         """Take in a label; `loss` is None for a class that the head does not know."""
         self._label_frames.append(frame)
         if loss is None:
-            self._count_unknown(name, frame)
+            self._count(name, frame)
         else:
             self._take_in_loss(name, loss, estimate, frame)
-        self._memory.add(name, feature, frame, is_new=loss is None)
+        self._memory.add(name, feature, frame)
+
+    def _count(self, name: str, frame: int) -> None:
+        """Take in a label of a class that the head does not know."""
+        forgotten = self._unknown.count(name, frame)
+        if forgotten is not None:
+            self._memory.forget(forgotten)
+            if self._lesson is not None and forgotten in self._lesson.new:
+                self._lesson = None
 
     def _take_in_loss(self, name: str, loss: float, estimate: float, frame: int) -> None:
         self._monitor.add_label(name, loss, frame)
@@ -285,89 +347,53 @@ class Learner:
             if self.normal is not None:
                 self._monitor.settle(self.normal)
 
-    def _count_unknown(self, name: str, frame: int) -> None:
-        if name not in self._unknown and len(self._unknown) == self._config.unknown_classes:
-            oldest = min(self._unknown, key=lambda other: self._unknown[other].last_frame)
-            del self._unknown[oldest]
-            self._memory.forget(oldest)
-        unknown = self._unknown.setdefault(name, UnknownClass(frame))
-        unknown.labels += 1
-        unknown.last_frame = frame
+    def _course(self, lesson: Lesson) -> Course:
+        return Course(self.head, lesson.classes, lesson.onset, self._replay, self._config.adapter)
 
-    def _learned_anchors(self) -> Samples:
-        """Held-out labels of classes that the bundle lacks, as many of each as it has anchors."""
-        learned = self.head.classes[len(self._base.classes) :]
-        per_class = len(self._judged.labels) // len(self._base.classes)
-        return self._memory.held_out(learned).newest(max(per_class, MIN_HELD_OUT))
+    def _fresh(self, names: Collection[str], onset: int) -> Samples:
+        """Labels since an onset that the head in use has never learned from."""
+        samples = self._memory.samples(names)
+        return samples.where(samples.frames >= max(onset, self._taught_until))
 
-    def _keep(self, head: Head, plan: Plan) -> None:
-        """Go on with a new head, for which what its anchors say is normal.
+    def _learned(self) -> tuple[str, ...]:
+        """The classes that the bundle lacks."""
+        return self.head.classes[len(self._base.classes) :]
 
-        A network that was trained on its anchors waits for the next labels to tell.
-        """
-        self.head = head
-        for name in plan.new:
-            del self._unknown[name]
-        if self._anchors_held_out:
-            self.normal = self._normal_of(self._judged.features, self._judged.labels)
-        else:
-            self.normal, self._warm_up = None, WarmUp(self._config.window_labels)
-        self._monitor.restart(self.normal or self._monitor.normal)
+    def _better_known(self) -> list[Signal]:
+        """A class that was learned from few labels is practised again once there are many more."""
+        signals = []
+        for name, taught in self._taught_by.items():
+            labels = self._memory.count(name)
+            if labels >= BETTER_KNOWN * taught:
+                reason = f"{name}: {labels} labels, learned from {taught}"
+                score = self._config.on
+                signals.append(
+                    Signal(f"learned {name}", score, labels, taught, (name,), 0.0, reason)
+                )
+        return signals
 
-    def _is_vain(self, plan: Plan, verdict: Verdict) -> bool:
+    def _is_vain(self, lesson: Lesson, verdict: Verdict) -> bool:
         """Whether training did not even help on average, on labels enough to tell."""
         gain = verdict.held_out_before - verdict.held_out_after
-        is_known = not plan.new and verdict.held_out >= SETTLE_SAMPLES
+        is_known = not lesson.new and verdict.held_out >= SETTLE_SAMPLES
         return is_known and gain < MINIMUM_GAIN and self._anchors_held_out
 
-    def _settle(self, held_out: Samples, onset: int) -> int:
-        """Take as normal what remains of a situation once practice helps no more.
+    def _remainder(self, samples: Samples, fresh: NDArray[np.bool_]) -> NormalLevels:
+        """What remains of a situation once practice helps no more.
 
-        That is the embarrassment on what was held out in the situation, on all that is remembered
-        of any situation, and on the anchors, whichever is the highest: so neither the remainder
-        nor a return to an older situation is a change.
-
-        Returns:
-            Executed operations.
+        That is the embarrassment on labels that the head did not learn from, on all that is
+        remembered of any situation, and on the anchors, whichever is the highest: so neither the
+        remainder nor a return to an older situation is a change.
         """
-        normal = self._normal_of(self._judged.features, self._judged.labels)
-        parts = (held_out, held_out.since(onset))
-        for part in parts:
-            normal = normal.or_higher(self._normal_of(part.features, self.head.index(part.names)))
-        self.normal = normal
-        self._monitor.settle(normal)
-        samples = len(self._judged.labels) + sum(map(len, parts))
-        return 2 * self.head.weight.size * samples
+        normal = self._normal_of(self.head, self._judged.features, self._judged.labels)
+        for part in (samples.where(fresh), samples):
+            levels = self._normal_of(self.head, part.features, self.head.index(part.names))
+            normal = normal.or_higher(levels)
+        return normal
 
-    def _normal_of(self, features: Features, labels: NDArray[np.int64]) -> NormalLevels:
-        return normal_levels(self.head.logits(features), labels, self.head.classes, self._standin)
-
-    def _training_set(self, head: Head, samples: Samples, plan: Plan) -> TrainingSet:
-        """Replayed anchors and remembered labels, with those since the onset as a group."""
-        anchors = len(self._replay.labels)
-        labels = np.concatenate([self._replay.labels, head.index(samples.names)])
-        recent = np.concatenate([np.zeros(anchors), samples.frames >= plan.onset]).astype(np.int64)
-        return TrainingSet(
-            features=np.concatenate([self._replay.features, samples.features]),
-            labels=labels,
-            weights=balanced_weights(labels, recent),
-            replayed=np.arange(len(labels)) < anchors,
-        )
+    def _normal_of(self, head: Head, features: Features, labels: NDArray[np.int64]) -> NormalLevels:
+        return normal_levels(head.logits(features), labels, head.classes, self._standin)
 
     def _can_be_judged(self, signal: Signal) -> bool:
-        known = {*self.head.classes, *signal.classes}
-        return can_be_judged(self._memory.held_out(known).since(signal.onset), signal.classes)
-
-    def _new_class_signals(self) -> list[Signal]:
-        return [
-            Signal(
-                subject=f"new class {name}",
-                score=self._config.on * unknown.labels / self._config.new_class_labels,
-                samples=unknown.labels,
-                onset=unknown.first_frame,
-                classes=(name,),
-                reason=f"{name}: {unknown.labels} labels of a class never learned",
-            )
-            for name, unknown in self._unknown.items()
-            if unknown.labels >= self._config.new_class_labels
-        ]
+        fresh = self._fresh({*self.head.classes, *signal.classes}, signal.onset)
+        return can_be_judged(fresh.names, fresh.folds, signal.classes)

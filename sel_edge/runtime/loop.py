@@ -2,37 +2,58 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sel_edge.bundle.bundle import Bundle
+from sel_edge.bundle.domain import OWN
+from sel_edge.bundle.rungs import GraphCost
+from sel_edge.core.budget import Budget
+from sel_edge.core.closing import Closing
+from sel_edge.core.frames import Frames
 from sel_edge.core.ledger import (
+    Balances,
     Decision,
-    DecisionKind,
     Evaluation,
     LedgerWriter,
-    Levels,
     Tick,
     Update,
 )
-from sel_edge.core.measurement import Energy, Meter
+from sel_edge.core.measurement import Energy
+from sel_edge.core.wallet_file import WALLET_FILE, WalletFile
+from sel_edge.runtime.account import found_at_start, normal_at_start, scored, taught_at_start
+from sel_edge.runtime.adaptation import Adaptation, Outcome
+from sel_edge.runtime.board import Board, Lap
+from sel_edge.runtime.classroom import Classroom
 from sel_edge.runtime.config import RuntimeConfig
-from sel_edge.runtime.engine import Engine
-from sel_edge.runtime.guard import Anchors
-from sel_edge.runtime.head import Head, HeadStore
-from sel_edge.runtime.learner import Learner, Plan
-from sel_edge.runtime.normal import NormalLevels
+from sel_edge.runtime.domains import Router
+from sel_edge.runtime.engine import MAX_BATCH
+from sel_edge.runtime.eyes import Eyes, Sight
+from sel_edge.runtime.moments import bundle_moments
+from sel_edge.runtime.network import Network, bundle_network
+from sel_edge.runtime.planner import UpdatePlan
+from sel_edge.runtime.predictor import Predictor
+from sel_edge.runtime.renormalize import RUNG as NORM
+from sel_edge.runtime.samples.desk import SAMPLES_FILE
+from sel_edge.runtime.samples.store import SampleStore
+from sel_edge.runtime.slots import open_slots
+from sel_edge.runtime.strangers import ON_SIGMA, Strangers
+from sel_edge.runtime.surroundings import Surroundings
+from sel_edge.runtime.teaching import Teaching
+from sel_edge.runtime.trigger import Trigger
 
 if TYPE_CHECKING:
     from sel_edge.data.stream import FrameBatch
 
-HEADS_DIRECTORY = "heads"
-FLOAT_BYTES = 4
+BALANCES_EVERY_FRAMES = 256
+"""How often the wallet is told to the ledger when nothing is learned."""
+NORM_FRAMES = 64
+"""That an environment takes where the bundle cannot give it statistics anyway."""
 
 
 @dataclass(frozen=True)
@@ -42,198 +63,297 @@ class TickReport:
     Attributes:
         predictions: a class name per frame.
         tick, decisions, updates: as they stand in the ledger.
+        inference_s: seconds that the answers alone took.
     """
 
     predictions: tuple[str, ...]
     tick: Tick
     decisions: tuple[Decision, ...]
     updates: tuple[Update, ...]
+    inference_s: float
 
 
-class Runtime:
+class Runtime(Closing):
     """A deployed network that goes on learning.
 
-    A runtime that is opened on the ledger of an earlier one goes on with the head which that one
-    kept last, and with what was normal for it. Everything else is in memory only, and a restart
-    forgets it: the remembered labels (both those for training and those held out), the windows and
-    the evidence in them, counts of labels of unknown classes, what was attempted, and a cool-down.
-    So a change under way at the restart is noticed anew, from labels that come after it; and until
-    labels of a class that was learned on the device have come again, no anchors of it guard it.
+    Everything durable lies beside the ledger: the slots with the network and every kept update, the
+    frames that wait for a label and those that have one, and the wallet. A runtime that is opened
+    there again goes on with the network that was kept last, with what was normal for it and with
+    the labels it had; windows of embarrassment, evidence and frames seen begin anew.
 
     Args:
         bundle: the network.
-        ledger: where everything is recorded; heads are kept in a folder beside it.
-        meter: the joules.
+        ledger: where everything is recorded.
+        board: the machine.
+        budget: what learning may cost; nothing limits it if left out.
         config: settings; the defaults if left out.
         threads: threads of the engine; every core if left out.
 
     Raises:
         BundleError: the bundle's graph, anchors or classifier cannot be used.
-        RunDirectoryError: the ledger belongs to another bundle, or its head is missing or damaged.
+        RunDirectoryError: the directory belongs to another bundle, or something in it is damaged.
+        StorageError: the disk is full, read-only or failing.
     """
 
     def __init__(
         self,
         bundle: Bundle,
         ledger: LedgerWriter,
-        meter: Meter,
+        board: Board,
+        budget: Budget | None = None,
         config: RuntimeConfig | None = None,
         threads: int | None = None,
     ) -> None:
-        manifest = bundle.manifest
-        self._ledger, self._meter = ledger, meter
-        self._engine = Engine(bundle, threads)
-        base, anchors = Head(*bundle.head(), manifest.classes), bundle.anchors()
+        self._ledger, self._board = ledger, board
+        self._looked_flops = 0
+        config, state = config or RuntimeConfig(), ledger.path.parent
+        model = bundle_moments(bundle)
+        self._eyes = Eyes(bundle, model, threads)
+        start = bundle_network(bundle)
         # Only a bundle that can be used binds the ledger to itself.
-        ledger.identify("bundle_hash", manifest.bundle_hash)
-        self._store = HeadStore(ledger.path.parent / HEADS_DIRECTORY)
-        stored = ledger.current_head()
-        head = base if stored is None else self._store.load(stored)
-        levels = ledger.current_levels(head.hash)
-        self._recorded = None if levels is None else NormalLevels.recorded(levels)
-        self._learner = Learner(
-            head=head,
-            base=base,
-            anchors=Anchors(anchors.features, anchors.labels),
-            anchors_held_out=manifest.anchors_held_out,
-            standin=manifest.standin,
-            config=config or RuntimeConfig(),
-            normal=self._recorded,
-        )
-        self._frames = ledger.frames()
+        ledger.identify("bundle_hash", bundle.manifest.bundle_hash)
+        rung = bundle.manifest.rungs.get(NORM)
+        frames = NORM_FRAMES if rung is None else rung.batch
+        self._surroundings = Surroundings(bundle, model, start.head, config, frames)
+        with ExitStack() as undo:
+            self._slots = undo.enter_context(open_slots(state, bundle))
+            network = self._slots.current()
+            past, normal = ledger.updates(), normal_at_start(ledger, network)
+            taught = taught_at_start(past, network)
+            self._classroom = Classroom(bundle, network, config, normal, taught)
+            store = undo.enter_context(SampleStore(state / SAMPLES_FILE))
+            self._purse = WalletFile(state / WALLET_FILE, budget or Budget(), board.clock())
+            predictor = Predictor(board.rates, past)
+            self._adaptation = Adaptation(
+                bundle=bundle,
+                slots=self._slots,
+                classroom=self._classroom,
+                surroundings=self._surroundings,
+                purse=self._purse,
+                predictor=predictor,
+                board=board,
+                config=config,
+                threads=threads,
+            )
+            self._teaching = Teaching(
+                store, self._classroom, self._surroundings, self._look_again, config.restored_labels
+            )
+            self._store = store
+            self._to_close = undo.pop_all()
+        anchors = bundle.anchors()
+        self._strangers = Strangers(network.head, anchors.features)
+        self._asking = Trigger(ON_SIGMA, config.patience_ticks, config.cool_down_frames)
+        self._frames, self._told = ledger.frames(), 0
         self._commit = (0.0, 0.0)
+        self._drawn = Lap(board)
+        self._found = found_at_start(ledger, network)
 
     @property
-    def head(self) -> Head:
-        """The classifier in use."""
-        return self._learner.head
+    def network(self) -> Network:
+        """In use."""
+        return self._adaptation.network
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Full sentences on what was found damaged at the start, and what is used instead."""
+        return self._slots.notes
 
     def process(self, batch: FrameBatch) -> TickReport:
-        """Answer for a batch of frames, learn from its labels if need be, and record it all.
+        """Answer for a batch of frames, learn if need be, and record it all.
 
         The batch's true labels are used to score the answers and for nothing else.
 
         Raises:
             DataError: the frames do not have the bundle's shape.
-            StorageError: the ledger or a head cannot be written.
+            StorageError: something cannot be written.
         """
-        stopwatch = _Stopwatch(self._meter)
-        features = self._engine.features(batch.frames)
-        predictions = self._learner.observe(features, batch.labels, self._frames)
-        start, n = self._frames, len(predictions)
-        self._frames += n
-        decisions: list[Decision] = []
-        if (reason := self._learner.wants_labels(self._frames)) is not None:
-            decisions.append(Decision(self._frames, "wants_labels", reason, ()))
-        plan = self._learner.plan(self._frames)
+        lap, first, network = Lap(self._board), self._frames, self.network
+        sight = self._eyes.look(batch.frames, network)
+        logits = self._classroom.observe(sight.features, sight.domains, batch.labels, first)
+        predictions = tuple(network.classes[number] for number in logits.argmax(axis=1))
+        self._frames += len(batch.frames)
+        novel, watching_flops = self._watch(batch, sight, logits, first)
+        wanted = self._wanted_labels()
+        executed_flops = len(batch.frames) * self._answer_flops(network)
+        self._board.worked(GraphCost(executed_flops + watching_flops, 0, 0))
         joules, seconds = (
-            spent + before for spent, before in zip(stopwatch.lap(), self._commit, strict=True)
+            spent + before for spent, before in zip(lap.read(), self._commit, strict=True)
         )
         tick = Tick(
-            start=start,
-            n=n,
+            start=first,
+            n=len(batch.frames),
             segment=batch.segment,
-            scores=_scores(predictions, batch.truths),
-            embarrassment=self._learner.embarrassment(self._frames),
-            executed_flops=n * (self._engine.forward_flops + 2 * self.head.weight.size),
-            energy=self._energy(joules),
+            scores=scored(predictions, batch.truths),
+            embarrassment=self._classroom.embarrassment(self._frames),
+            domains={str(k): int((sight.domains == k).sum()) for k in np.unique(sight.domains)},
+            novel=novel,
+            executed_flops=executed_flops,
+            watching_flops=watching_flops,
+            energy=Energy(joules, self._board.meter.origin),
             seconds=seconds,
         )
-        updates = []
-        if plan is not None:
-            update, outcome = self._learn(plan, stopwatch)
-            updates.append(update)
-            decisions += [Decision(self._frames, "fire", plan.reason, plan.classes), outcome]
-        self._ledger.record(tick, decisions, updates, self._new_levels())
-        self._commit = stopwatch.lap()  # known only now: the next tick's record tells it
-        return TickReport(predictions, tick, tuple(decisions), tuple(updates))
+        self._care_for_wallet(self._drawn.read()[0])
+        outcome = self._adapt(network)
+        self._drawn.read()  # learning has paid for itself
+        lap.read()
+        decisions = (*self._found, *wanted, *outcome.decisions)
+        self._record(tick, decisions, outcome.updates)
+        self._commit = lap.read()  # known only now: the next tick's record tells it
+        return TickReport(predictions, tick, decisions, outcome.updates, sight.inference_s)
+
+    def label(self, frame: int, name: str) -> bool:
+        """Take a label that comes later than its frame; whether anything is known of the frame.
+
+        Args:
+            frame: its number in the ledger.
+            name: class name.
+        """
+        return self._teaching.label(frame, name)
+
+    def plans(self) -> list[UpdatePlan]:
+        """What could be learned now from all labels there are, with prices; nothing is spent."""
+        return self._adaptation.plans(self._frames)
+
+    def carry_out(self, plan: UpdatePlan) -> Outcome:
+        """Carry out one of `plans`, and record it.
+
+        Raises:
+            StorageError: something cannot be written.
+        """
+        self._care_for_wallet(self._drawn.read()[0])
+        outcome = self._adaptation.carry_out(plan, self._frames)
+        self._drawn.read()  # learning has paid for itself
+        self._strangers.adopt(self.network.head)
+        nothing = Tick(
+            start=self._frames,
+            n=0,
+            segment="asked for",
+            scores={},
+            embarrassment={},
+            domains={},
+            novel=0,
+            executed_flops=0,
+            watching_flops=0,
+            energy=Energy(0.0, self._board.meter.origin),
+            seconds=0.0,
+        )
+        self._record(nothing, (*self._found, *outcome.decisions), outcome.updates)
+        if self._slots.pending:  # a person has asked for it and sees what came of it
+            self._slots.confirm()
+        return outcome
 
     def evaluate(self, name: str, subset: str, batches: Iterable[FrameBatch]) -> Evaluation:
-        """Score the head as it is, without learning, and record the result.
+        """Score the network as it is, without learning, and record the result.
 
         Args:
             name: of the moment, e.g. "before".
             subset: of the frames, e.g. "shifted".
-            batches: frames; those whose truth is unknown are left out.
+            batches: frames, in the order of a stream; those whose truth is unknown are left out.
         """
         n = correct = 0
+        router = self._eyes.router()
         for batch in batches:
-            head = self.head
-            answers = head.logits(self._engine.features(batch.frames)).argmax(axis=1)
-            scores = _scores([head.classes[answer] for answer in answers], batch.truths)
+            scores = scored(self._seen(batch.frames, router), batch.truths)
             n += sum(frames for frames, _ in scores.values())
             correct += sum(right for _, right in scores.values())
         evaluation = Evaluation(name, subset, n, correct)
         self._ledger.record_evaluation(evaluation)
         return evaluation
 
-    def _energy(self, joules: float) -> Energy:
-        return Energy(joules, self._meter.origin)
+    def answers(self, frames: Frames) -> list[str]:
+        """Answer for frames in the order of a stream, and neither learn nor remember anything.
 
-    def _new_levels(self) -> Levels | None:
-        """What is normal, if that has changed since it was last recorded."""
-        normal = self._learner.normal
-        if normal is None or normal is self._recorded:
+        Args:
+            frames: uint8 [n, H, W, C] or float32 [n, channels, length].
+        """
+        router = self._eyes.router()
+        return [
+            answer
+            for start in range(0, len(frames), MAX_BATCH)
+            for answer in self._seen(frames[start : start + MAX_BATCH], router)
+        ]
+
+    def close(self) -> None:
+        """Save what is still in memory, and let another process go on."""
+        with self._to_close:
+            self._purse.save(self._board.clock())
+
+    def _seen(self, frames: Frames, router: Router) -> list[str]:
+        sight = self._eyes.look(frames, self.network, router)
+        heads = [self.network.head_in(int(number)) for number in sight.domains]
+        logits = [
+            head.logits(row[None])[0] for head, row in zip(heads, sight.features, strict=True)
+        ]
+        return [self.network.classes[int(row.argmax())] for row in logits]
+
+    def _answer_flops(self, network: Network) -> int:
+        return self._eyes.forward_flops + 2 * network.head.weight.size
+
+    def _watch(
+        self, batch: FrameBatch, sight: Sight, logits: NDArray[np.float32], first: int
+    ) -> tuple[int, int]:
+        """Remember frames and labels; how many are novel, and what was executed for watching."""
+        network, teaching, frames = self.network, self._teaching, batch.frames
+        flops = sight.watching_flops
+        flops += self._surroundings.add(first, frames, sight, logits, network)
+        own = np.flatnonzero(sight.domains == OWN)
+        share, novel = np.zeros(len(frames)), 0
+        if len(own):
+            found = self._strangers.look(sight.features[own], logits[own], (first + own).tolist())
+            share[own], novel = found.share, int(found.strange.sum())
+            flops += self._strangers.flops(len(own))
+        teaching.observe(first, frames, sight, logits, share, network.classes)
+        teaching.told(first, batch.labels)
+        teaching.take_answers()
+        flops, self._looked_flops = flops + self._looked_flops, 0
+        return novel, flops
+
+    def _wanted_labels(self) -> list[Decision]:
+        """Why labels are wanted: by the stand-in, or because of what nobody knows."""
+        reasons = [self._classroom.wants_labels(self._frames)]
+        if not self._surroundings.suspicious:
+            fired = self._asking.fire(self._frames, [self._strangers.signal()])
+            reasons += [signal.reason for signal in fired]
+        return [Decision(self._frames, "wants_labels", reason, ()) for reason in reasons if reason]
+
+    def _adapt(self, network: Network) -> Outcome:
+        outcome = self._adaptation.advance(self._frames)
+        if self.network is not network:
+            self._strangers.adopt(self.network.head)
+        elif self._slots.pending:  # it has answered for a whole batch
+            self._slots.confirm()
+        return outcome
+
+    def _care_for_wallet(self, joules: float) -> None:
+        """Tell the wallet the time, the temperature and what the tick drew from the battery."""
+        now_s, heat = self._board.clock(), self._board.heat()
+        self._purse.wallet.observe(heat.celsius, heat.throttled)
+        self._purse.wallet.draw(joules, now_s)
+        self._purse.save_if_due(now_s)
+
+    def _record(self, tick: Tick, decisions: Sequence[Decision], updates: Sequence[Update]) -> None:
+        levels = self._classroom.levels(self._frames, self.network)
+        is_due = updates or self._frames - self._told >= BALANCES_EVERY_FRAMES
+        self._ledger.record(tick, decisions, updates, levels, self._balances() if is_due else None)
+        self._found = ()
+        self._store.flush_if_due()
+
+    def _balances(self) -> Balances | None:
+        """What is in the wallet; None if it has no limits."""
+        self._told = self._frames
+        balances, heat = self._purse.wallet.balances(), self._board.heat()
+        if not balances:
             return None
-        self._recorded = normal
-        return normal.record(self._frames, self.head.hash)
-
-    def _learn(self, plan: Plan, stopwatch: _Stopwatch) -> tuple[Update, Decision]:
-        attempt = self._learner.learn(plan)
-        if attempt.kept:
-            # Durable before the ledger names it: a power cut in between leaves the old head in use.
-            self._store.save(attempt.after)
-        joules, seconds = stopwatch.lap()
-        verdict = attempt.verdict
-        update = Update(
+        return Balances(
             frame=self._frames,
-            classes=plan.classes,
-            kept=attempt.kept,
-            labels=attempt.labels,
-            held_out=verdict.held_out,
-            held_out_before=verdict.held_out_before,
-            held_out_after=verdict.held_out_after,
-            anchors_before=verdict.anchors_before,
-            anchors_after=verdict.anchors_after,
-            executed_flops=attempt.executed_flops,
-            energy=self._energy(joules),
-            seconds=seconds,
-            head_before=attempt.before.hash,
-            head_after=attempt.after.hash,
-            delta_bytes=_changed_bytes(attempt.before, attempt.after),
+            utc_s=self._board.clock(),
+            celsius=heat.celsius,
+            throttled=heat.throttled,
+            balances={name: (one.left, one.size) for name, one in balances.items()},
         )
-        reason = f"{verdict.reason}; trained on {attempt.labels} labels"
-        kind: DecisionKind = "keep" if attempt.kept else "reject"
-        return update, Decision(self._frames, kind, reason, plan.classes)
 
-
-class _Stopwatch:
-    """Joules and seconds since it was last read."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
-        self._j, self._s = meter.read_j(), time.perf_counter()
-
-    def lap(self) -> tuple[float, float]:
-        last_j, last_s = self._j, self._s
-        self._j, self._s = self._meter.read_j(), time.perf_counter()
-        return self._j - last_j, self._s - last_s
-
-
-def _scores(predictions: Iterable[str], truths: Iterable[str | None]) -> dict[str, tuple[int, int]]:
-    """Class -> (frames, correct answers), over the frames whose truth is known."""
-    frames: Counter[str] = Counter()
-    right: Counter[str] = Counter()
-    for prediction, truth in zip(predictions, truths, strict=True):
-        if truth is not None:
-            frames[truth] += 1
-            right[truth] += prediction == truth
-    return {truth: (count, right[truth]) for truth, count in sorted(frames.items())}
-
-
-def _changed_bytes(before: Head, after: Head) -> int:
-    """Bytes of the rows, bias included, that are new or differ."""
-    old = len(before.classes)
-    same = (before.weight == after.weight[:old]).all(axis=1) & (before.bias == after.bias[:old])
-    changed = int(np.count_nonzero(~same)) + len(after.classes) - old
-    return changed * (int(after.weight.shape[1]) + 1) * FLOAT_BYTES
+    def _look_again(self, frames: Frames) -> Sight:
+        """See frames that are not the newest: where they came from tells nothing of the stream."""
+        sight = self._eyes.look(frames, self.network, self._eyes.router())
+        self._looked_flops += len(frames) * self._answer_flops(self.network) + sight.watching_flops
+        return sight

@@ -158,4 +158,5 @@ def _signal(
         f"{subject}: {measure} {cusum.level:.1f} over {cusum.measured} {unit}, "
         f"was {cusum.normal.level:.1f}"
     )
-    return Signal(subject, cusum.score, cusum.samples, cusum.onset, tuple(classes), reason)
+    excess = max(0.0, cusum.level - cusum.normal.level)
+    return Signal(subject, cusum.score, cusum.samples, cusum.onset, tuple(classes), excess, reason)

@@ -5,23 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.bundle.bundle import Bundle
 from sel_edge.bundle.canonical import network_hash
-from sel_edge.bundle.domain import OWN, Domain, Norm
-from sel_edge.core.errors import BundleError
+from sel_edge.bundle.domain import (
+    INPUT,
+    OWN,
+    Domain,
+    DomainRows,
+    Norm,
+    Selected,
+    differing_rows,
+    merge_rows,
+    put_rows,
+)
+from sel_edge.runtime.fit import (
+    require_head,
+    require_norm,
+    require_numbers,
+    require_own_rows,
+    require_rows,
+    unfit,
+)
 from sel_edge.runtime.head import Head
+from sel_edge.runtime.lens import Lens
 from sel_edge.runtime.step_inputs import Parameters
 
-SelectedRows = Mapping[str, tuple[NDArray[np.int64], NDArray[np.float32]]]
-"""Parameter -> which of its rows, int64 [k], and those rows, float32 [k, ...]."""
+SelectedRows = Mapping[str, Selected]
+"""Parameter -> which of its rows, int64 [k] in any order, and those rows, float32 [k, ...]."""
 
-MIN_SCALE = 1e-3
-"""Below this a domain has silenced a channel: what training made of it cannot be told from noise
-once it is divided by the scale."""
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +60,17 @@ class Base:
     head_bias: str
     biases: Mapping[str, str]
 
+    @property
+    def head_names(self) -> tuple[str, str]:
+        """Names of the classifier's weight and bias."""
+        return self.head_weight, self.head_bias
+
+    @cached_property
+    def channels(self) -> dict[str, int]:
+        """How many output channels each layer has that can be normalized, by its weight."""
+        layers = self.biases.keys() & self.parameters.keys() - {self.head_weight}
+        return {name: len(self.parameters[name]) for name in layers}
+
 
 @dataclass(frozen=True, eq=False)
 class Network:
@@ -53,8 +81,8 @@ class Network:
         learned: classes beyond the bundle's.
         changed: whole parameters that differ from the bundle's, before a domain's normalization is
             applied; a classifier among them may have more rows than the bundle's.
-        domains: number -> domain, beside the bundle's own (`OWN`). They share the weights, and
-            each has its normalization.
+        domains: number -> domain, beside the bundle's own (`OWN`). They share the classes and the
+            weights, and each has its normalization and, in place of shared ones, its rows.
     """
 
     base: Base
@@ -81,30 +109,62 @@ class Network:
         """The normalization in a domain; empty, the bundle's own, in its own and unknown ones."""
         return self.domains[number].norm if number in self.domains else {}
 
+    def lens(self, number: int) -> Lens | None:
+        """What frames of a domain are filtered by before the network sees them."""
+        pair = self.norm(number).get(INPUT)
+        return None if pair is None else Lens(pair[0])
+
     def body_hash(self, number: int) -> str:
         """What names the network in one domain, without the classifier.
 
         An engine needs new weights only if this differs.
         """
-        head = (self.base.head_weight, self.base.head_bias)
-        body = {name: value for name, value in self.changed.items() if name not in head}
-        domain = Domain(np.zeros(0, np.float32), 1, self.norm(number))
-        return network_hash(self.base.hash, (), body, {1: domain})
+        rows = self._body_rows(number)
+        domain = Domain(np.zeros(0, np.float32), 1, self.norm(number), rows)
+        return network_hash(self.base.hash, (), self._changed_body, {1: domain})
 
     @cached_property
     def head(self) -> Head:
-        """The classifier."""
-        weight, bias = (self.parameter(n) for n in (self.base.head_weight, self.base.head_bias))
+        """The classifier that domains share."""
+        weight, bias = (self.parameter(name) for name in self.base.head_names)
         return Head(weight, bias, self.classes)
 
+    def head_in(self, number: int) -> Head:
+        """The classifier in a domain: the shared one with the domain's rows in place."""
+        return self._heads.get(number, self.head)
+
+    @cached_property
+    def _heads(self) -> dict[int, Head]:
+        """The classifiers of the domains that have rows of it."""
+        found = {}
+        for number, domain in self.domains.items():
+            if not domain.rows.keys().isdisjoint(self.base.head_names):
+                weight, bias = (
+                    _put(self.parameter(name), domain.rows.get(name))
+                    for name in self.base.head_names
+                )
+                found[number] = Head(weight, bias, self.classes)
+        return found
+
+    @property
+    def _changed_body(self) -> Parameters:
+        """`changed` without the classifier."""
+        names = self.base.head_names
+        return {name: value for name, value in self.changed.items() if name not in names}
+
+    def _body_rows(self, number: int) -> DomainRows:
+        """A domain's rows without those of the classifier."""
+        rows = self.domains[number].rows if number in self.domains else {}
+        return {name: pair for name, pair in rows.items() if name not in self.base.head_names}
+
     def parameter(self, name: str) -> NDArray[np.float32]:
-        """A parameter before any normalization is applied.
+        """A parameter as domains share it, before any normalization is applied.
 
         Raises:
             BundleError: the bundle has none of that name.
         """
         if name not in self.base.parameters:
-            raise _unfit(name, "unknown")
+            raise unfit(name, "unknown")
         return self.changed[name] if name in self.changed else self.base.parameters[name]
 
     def effective(
@@ -112,21 +172,25 @@ class Network:
     ) -> dict[str, NDArray[np.float32]]:
         """The parameters that differ from the bundle's in a domain, as `Engine.load` takes them.
 
-        The classifier is left out: the runtime computes it itself, from `head`, which may have
-        more classes than the engine's graph.
+        These are the shared ones, scaled and shifted, with the domain's rows put in last. The
+        classifier is left out: the runtime computes it itself, from `head_in`, which may have more
+        classes than the engine's graph.
 
         Args:
             number: of the domain.
             parameters: the bundle's, if the caller has them in memory; else they are read.
         """
         own = self.base.parameters if parameters is None else parameters
-        head = (self.base.head_weight, self.base.head_bias)
-        found = {name: value for name, value in self.changed.items() if name not in head}
+        found = dict(self._changed_body)
         for name, (scale, shift) in self.norm(number).items():
+            if name == INPUT:
+                continue
             bias = self.base.biases[name]
             weight = found.get(name, own[name])
             found[bias] = found.get(bias, own[bias]) * scale + shift
             found[name] = weight * _per_row(scale, weight)
+        for name, rows in self._body_rows(number).items():
+            found[name] = put_rows(found.get(name, own[name]), rows)
         return found
 
     def whole(
@@ -138,11 +202,14 @@ class Network:
             number, parameters: as for `effective`.
         """
         own = self.base.parameters if parameters is None else parameters
-        head = {self.base.head_weight: self.head.weight, self.base.head_bias: self.head.bias}
-        return {**own, **self.effective(number, own), **head}
+        head = self.head_in(number)
+        values = {self.base.head_weight: head.weight, self.base.head_bias: head.bias}
+        return {**own, **self.effective(number, own), **values}
 
     def with_head(self, head: Head) -> Network:
-        """With another classifier.
+        """With another shared classifier.
+
+        Rows of domains stay with their classes: they move with them, and go with them.
 
         Args:
             head: its classes begin with the bundle's.
@@ -151,43 +218,85 @@ class Network:
             BundleError: other classes or features than the bundle's, or numbers that are not
                 finite.
         """
-        known, features = len(self.base.classes), self.head.weight.shape[1]
-        distinct = len(set(head.classes)) == len(head.classes)
-        fits = head.weight.shape == (len(head.classes), features) and distinct
-        if not fits or head.classes[:known] != self.base.classes or head.bias.ndim != 1:
-            raise _unfit(self.base.head_weight, str(list(head.weight.shape)))
-        if len(head.bias) != len(head.classes):
-            raise _unfit(self.base.head_bias, str(list(head.bias.shape)))
+        require_head(head, self.base.head_names, self.base.classes, self.head.weight.shape[1])
         new = {self.base.head_weight: head.weight, self.base.head_bias: head.bias}
-        return replace(self, learned=head.classes[known:], changed=self._changed(new))
+        learned = head.classes[len(self.base.classes) :]
+        found = replace(self, learned=learned, changed=self._changed(new))
+        if head.classes[: len(self.classes)] == self.classes:
+            return found
+        return found.with_domains(self._domains_under(head))
+
+    def with_head_in(self, number: int, head: Head) -> Network:
+        """With another classifier in a domain; in the bundle's own that is the shared one.
+
+        Classes are everybody's: rows of new ones are added to the shared classifier. Of the other
+        rows, those that differ by a bit from the shared ones are the domain's, and no more.
+
+        Args:
+            number: of the domain.
+            head: in a domain other than the bundle's own, its classes begin with all that the
+                network knows.
+
+        Raises:
+            BundleError: the domain is unknown, or the head has other classes or features, or
+                numbers that are not finite.
+        """
+        if number == OWN:
+            return self.with_head(head)
+        known, names, own = len(self.classes), self.base.head_names, self.head
+        require_head(head, names, self.classes, own.weight.shape[1])
+        domain = self._domain(number)
+        rows = {name: pair for name, pair in domain.rows.items() if name not in names}
+        pairs = [(own.weight, head.weight), (own.bias, head.bias)]
+        for name, (shared, value) in zip(names, pairs, strict=True):
+            indices = np.flatnonzero(differing_rows(shared, value[:known]))
+            if len(indices):
+                rows[name] = (indices, value[indices])
+        weight, bias = (np.concatenate([shared, value[known:]]) for shared, value in pairs)
+        grown = self.with_head(Head(weight, bias, head.classes))
+        return grown.with_domains({number: replace(domain, rows=rows)})
 
     def with_rows(self, rows: SelectedRows) -> Network:
-        """With other rows of some parameters, in the bundle's coordinates.
+        """With other rows of some shared parameters, before any normalization is applied.
 
         Raises:
             BundleError: a parameter is unknown, a row out of range or named twice, or of another
                 shape or dtype, or not finite.
         """
         new = {}
-        for name, (indices, values) in rows.items():
-            value = self.parameter(name).copy()
-            indices = np.asarray(indices, np.int64)
-            in_range = bool(((indices >= 0) & (indices < len(value))).all())
-            different = len(np.unique(indices)) == len(indices)
-            if not in_range or not different or values.shape != (len(indices), *value.shape[1:]):
-                raise _unfit(name, f"{list(values.shape)} in {len(indices)} rows")
-            if values.dtype != np.float32:
-                raise _unfit(name, str(values.dtype))
-            value[indices] = values
-            new[name] = value
+        for name, pair in rows.items():
+            require_rows(name, self.parameter(name), pair)
+            new[name] = put_rows(self.parameter(name), pair)
         return replace(self, changed=self._changed(new))
+
+    def with_rows_in(self, number: int, rows: SelectedRows) -> Network:
+        """With other rows of some parameters in a domain, as the network computes with them there.
+
+        Its other rows stay. In the bundle's own domain, which has no normalization, these are
+        shared rows.
+
+        Raises:
+            BundleError: the domain is unknown, or as for `with_rows`.
+        """
+        if number == OWN:
+            return self.with_rows(rows)
+        domain = self._domain(number)
+        found = dict(domain.rows)
+        for name, pair in rows.items():
+            require_rows(name, self.parameter(name), pair)
+            none = (pair[0][:0], pair[1][:0])
+            merged = merge_rows(found.get(name, none), pair)
+            if len(merged[0]):
+                found[name] = merged
+        return self.with_domains({number: replace(domain, rows=found)})
 
     def with_domains(self, domains: Mapping[int, Domain | None]) -> Network:
         """With some domains added, replaced or, where None, taken away.
 
         Raises:
             BundleError: a number is not above `OWN`, a layer is unknown or the classifier, or its
-                scale and shift do not fit it or are not finite.
+                scale and shift do not fit it or are not finite; or a domain's rows are unknown,
+                not ascending, out of range, of another shape or dtype, or not finite.
         """
         found = dict(self.domains)
         for number, domain in domains.items():
@@ -195,58 +304,47 @@ class Network:
             if domain is not None:
                 self._require_domain(number, domain)
                 norm = {name: (_frozen(a), _frozen(b)) for name, (a, b) in domain.norm.items()}
-                found[number] = Domain(_frozen(domain.place), domain.frames, norm)
+                rows = {name: (_frozen(a), _frozen(b)) for name, (a, b) in domain.rows.items()}
+                place = _frozen(domain.place.astype(np.float32))
+                found[number] = Domain(place, domain.frames, norm, rows)
         return replace(self, domains=dict(sorted(found.items())))
 
-    def rows_to_bundle_coordinates(
-        self, rows: SelectedRows, number: int = OWN
-    ) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Rows that were trained in a domain, as `with_rows` takes them.
+    def _domain(self, number: int) -> Domain:
+        if number not in self.domains:
+            raise unfit(f"of domain {number}", "unknown")
+        return self.domains[number]
 
-        A weight's row is divided by its channel's scale; a bias has its shift taken off first.
-        Channels whose scale lies within `MIN_SCALE` of zero are left out, so that they keep the
-        rows they had. So what is to be judged is the network with these rows, rather than the one
-        that was trained.
-
-        Args:
-            rows: as the network computes with them.
-            number: of the domain.
-        """
+    def _domains_under(self, head: Head) -> dict[int, Domain]:
+        """Domains that have rows of the classifier, with these in the places that a head has for
+        their classes."""
+        places = np.array([head.positions.get(name, -1) for name in self.classes])
         found = {}
-        weights = {bias: weight for weight, bias in self.base.biases.items()}
-        for name, (indices, values) in rows.items():
-            pair = self.norm(number).get(weights.get(name, name))
-            if pair is None:
-                found[name] = (indices, values)
-                continue
-            scale, shift = (value[indices] for value in pair)
-            heard = np.abs(scale) >= MIN_SCALE
-            moved = values - shift if name in weights else values
-            divided = moved[heard] / _per_row(scale[heard], values)
-            found[name] = (indices[heard], divided.astype(np.float32))
+        for number in self._heads:
+            rows = dict(self.domains[number].rows)
+            for name in rows.keys() & set(self.base.head_names):
+                indices, values = rows.pop(name)
+                moved = places[indices]
+                order = np.argsort(moved)[(moved < 0).sum() :]
+                if len(order):
+                    rows[name] = (moved[order], values[order])
+            found[number] = replace(self.domains[number], rows=rows)
         return found
 
     def _require_domain(self, number: int, domain: Domain) -> None:
         if number <= OWN or domain.frames < 1 or domain.place.ndim != 1:
-            raise _unfit(f"of domain {number}", f"from {domain.frames} frames")
+            raise unfit(f"of domain {number}", f"from {domain.frames} frames")
         if not np.isfinite(domain.place).all():
-            raise _unfit(f"of domain {number}", "not finite")
-        for name, pair in domain.norm.items():
-            layer = self.base.parameters.get(name) if name in self.base.biases else None
-            if layer is None or name == self.base.head_weight:
-                raise _unfit(name, "no layer that can be normalized")
-            for value in pair:
-                fits = value.shape == layer.shape[:1] and value.dtype == np.float32
-                if not fits or not np.isfinite(value).all():
-                    raise _unfit(name, f"to be scaled by {value.dtype} {list(value.shape)}")
+            raise unfit(f"of domain {number}", "not finite")
+        require_norm(domain.norm, self.base.channels)
+        for name, rows in domain.rows.items():
+            require_own_rows(name, self.parameter(name), rows)
 
     def _changed(self, new: Parameters) -> Parameters:
         """`changed` with other whole parameters, of which only those stay that really differ."""
         found = dict(self.changed)
         for name, value in new.items():
             own = self.base.parameters[name]
-            if value.dtype != np.float32 or not np.isfinite(value).all():
-                raise _unfit(name, f"{value.dtype} {list(value.shape)}, or not finite")
+            require_numbers(name, value)
             found.pop(name, None)
             if value.shape != own.shape or value.tobytes() != own.tobytes():
                 found[name] = _frozen(value)
@@ -274,16 +372,13 @@ def _per_row(scale: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray
     return scale.reshape(-1, *[1] * (values.ndim - 1))
 
 
-def _frozen(value: NDArray[np.float32]) -> NDArray[np.float32]:
+def _put(value: NDArray[np.float32], rows: Selected | None) -> NDArray[np.float32]:
+    """A parameter with a domain's rows in place, if it has some; nobody can write it."""
+    return value if rows is None else _frozen(put_rows(value, rows))
+
+
+def _frozen(value: NDArray[Scalar]) -> NDArray[Scalar]:
     """A copy that nobody can write."""
-    copy = np.array(value, np.float32, order="C")
+    copy = np.array(value, order="C")
     copy.flags.writeable = False
     return copy
-
-
-def _unfit(name: str, detail: str) -> BundleError:
-    return BundleError(
-        f"The parameter {name} is {detail}, which does not fit the network.",
-        "Finite float32 numbers of the shapes and classes of the same bundle are expected.",
-        "Use what was made for the same bundle.",
-    )

@@ -64,10 +64,12 @@ class NormalLevels:
             of_class, _higher(self.together, other.together), _higher(self.standin, other.standin)
         )
 
-    def record(self, frame: int, head: str) -> Levels:
-        """These levels as the ledger keeps them."""
+    def record(self, frame: int, network: str, domain: int) -> Levels:
+        """These levels of a network in a domain, as the ledger keeps them."""
         classes = {name: astuple(normal) for name, normal in self.classes.items()}
-        return Levels(frame, head, classes, astuple(self.together), astuple(self.standin))
+        return Levels(
+            frame, network, domain, classes, astuple(self.together), astuple(self.standin)
+        )
 
     @classmethod
     def recorded(cls, levels: Levels) -> NormalLevels:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,12 +19,14 @@ class Seen:
         feature: float32 [F].
         place: float64 [D], where its moments lie.
         domain: number of the domain in whose normalization `feature` was computed.
+        label: class name, if it was told.
     """
 
     frame: NDArray[np.uint8] | NDArray[np.float32]
     feature: NDArray[np.float32]
     place: NDArray[np.float64]
     domain: int
+    label: str | None = None
 
 
 class Recollection:
@@ -76,16 +77,16 @@ class Recollection:
         """What is remembered of a frame."""
         return self._seen.get(number)
 
-    def since(self, number: int) -> list[int]:
-        """Numbers of the frames remembered from there on, rising."""
-        return [found for found in self._seen if found >= number]
+    def since(self, number: int) -> list[tuple[int, Seen]]:
+        """The frames remembered from there on, with their numbers, rising."""
+        return [(found, seen) for found, seen in self._seen.items() if found >= number]
+
+    def label(self, number: int, name: str) -> None:
+        """Remember what a frame shows; nothing for a forgotten frame."""
+        if (seen := self._seen.get(number)) is not None:
+            self._seen[number] = replace(seen, label=name)
 
     def renew(self, number: int, feature: NDArray[np.float32], domain: int) -> None:
         """Put what the network sees now in place of what it saw; nothing for a forgotten frame."""
         if (seen := self._seen.get(number)) is not None:
             self._seen[number] = replace(seen, feature=feature.copy(), domain=domain)
-
-    def forget(self, numbers: Iterable[int]) -> None:
-        """Drop frames."""
-        for number in numbers:
-            self._seen.pop(number, None)

@@ -70,6 +70,9 @@ class Session:
     def run(self, feeds: Mapping[str, Array], wanted: list[str] | None = None) -> dict[str, Array]:
         """Run once, with new arrays for the outputs.
 
+        The whole graph runs, whatever is wanted of it: `only_execute_path_to_fetches` of the run
+        options does nothing in onnxruntime's released packages, which are built without training.
+
         Args:
             feeds: what the graph takes; other names are ignored.
             wanted: names of outputs; None for all.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ class Entry:
         network, parent: hashes of the networks after and before it.
         delta: SHA-256 of its file, which is the file's name.
         counter, frame, learned: see `Delta`.
-        rows: parameter -> how many of its rows it changed.
+        rows: parameter -> how many of its rows it changed, shared ones and those of domains.
         domains: whether it changed what is known of domains.
         bytes: of the file.
         state: "current"; "kept" if the current network came from it; else "undone".
@@ -116,11 +117,19 @@ def _entry(name: str, delta: Delta) -> Entry:
         counter=delta.counter,
         frame=delta.frame,
         learned=delta.learned,
-        rows={tensor: len(rows.indices) for tensor, rows in delta.rows.items()},
-        domains=bool(delta.domains),
+        rows=_changed_rows(delta),
+        domains=bool(delta.domains or delta.own_rows),
         bytes=delta.file_bytes,
         state="undone",
     )
+
+
+def _changed_rows(delta: Delta) -> dict[str, int]:
+    """Parameter -> how many of its rows a delta changes, shared ones and those of domains."""
+    found = Counter({name: len(rows.indices) for name, rows in delta.rows.items()})
+    for changes in delta.own_rows.values():
+        found.update({n: len(own.rows.indices) + len(own.gone) for n, own in changes.items()})
+    return dict(found)
 
 
 def ancestors(edges: set[tuple[str, str]], network: str) -> set[str]:

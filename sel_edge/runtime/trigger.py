@@ -19,6 +19,7 @@ class Signal:
         samples: how many samples came since the onset.
         onset: frame since which it has been so; another onset is another situation.
         classes: the classes to learn if it fires.
+        excess: nats of embarrassment above normal.
         reason: what a person should read.
     """
 
@@ -27,6 +28,7 @@ class Signal:
     samples: int
     onset: int
     classes: tuple[str, ...]
+    excess: float
     reason: str
 
 

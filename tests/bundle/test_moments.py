@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from sel_edge.bundle.bundle import pack_anchors, write_bundle
-from sel_edge.bundle.manifest import Moments, parse_manifest
+from sel_edge.bundle.manifest import MOMENTS_FILE, Moments, parse_manifest
 from sel_edge.core.errors import BundleError
 
 MOMENTS = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
@@ -25,7 +25,7 @@ def measured(manifest):
 def with_moments(members):
     found = load(members["anchors.safetensors"])
     anchors = pack_anchors(found["images"], found["labels"], found["features"], MOMENTS)
-    return {**members, "anchors.safetensors": anchors}
+    return {**members, MOMENTS_FILE: members["infer.onnx"], "anchors.safetensors": anchors}
 
 
 def test_they_are_read_as_they_were_written(path, measured, with_moments):
@@ -50,13 +50,20 @@ def test_a_bundle_without_them_says_nothing_of_them(path, manifest, members):
         (np.full_like(MOMENTS, np.nan), "not finite"),
     ],
 )
-def test_those_of_the_anchors_fit_the_manifest(path, measured, members, moments, words):
-    tensors = load(members["anchors.safetensors"])
+def test_those_of_the_anchors_fit_the_manifest(path, measured, with_moments, moments, words):
+    tensors = load(with_moments["anchors.safetensors"])
+    del tensors["moments"]
     if moments is not None:
         tensors["moments"] = moments
-    damaged = {**members, "anchors.safetensors": save(tensors)}
+    damaged = {**with_moments, "anchors.safetensors": save(tensors)}
     with pytest.raises(BundleError, match=words):
         write_bundle(path, measured, damaged)
+
+
+def test_their_graph_belongs_to_them(path, measured, with_moments):
+    del with_moments[MOMENTS_FILE]
+    with pytest.raises(BundleError, match=r"moments\.onnx"):
+        write_bundle(path, measured, with_moments)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from sel_edge.core.ledger import LEDGER_FILE, LedgerWriter, Session, Tick
+from sel_edge.core.ledger import LEDGER_FILE, LedgerWriter, Session
 from sel_edge.core.measurement import Energy
 from sel_edge.energy.calibrate import Work
 from sel_edge.energy.meter import Choice
 from sel_edge.energy.profile import load_profile
 from sel_edge.energy.sampled import SampledMeter
+from tests.core import ledgers
 from tests.energy.test_calibrate import TRUTH, Machine
 
 
@@ -75,13 +76,14 @@ def test_a_machine_that_can_only_estimate_is_refused(call, simulated, tmp_path, 
     assert not (tmp_path / "a.toml").exists()
 
 
-def ledger(folder, *energies):
+def ledger(folder, *energies, updates=(), watching_flops=0):
     with LedgerWriter(folder / LEDGER_FILE) as writer:
         writer.record_session(
             Session(0, "2026-01-01T00:00:00", "digits", "0", "", "rapl:package-0", "measured", {})
         )
         for number, energy in enumerate(energies):
-            writer.record(Tick(number, 1, "", {}, {}, 100, energy, 0.1))
+            tick = ledgers.tick(number, 1, energy=energy, watching_flops=watching_flops)
+            writer.record(tick, updates=updates)
     return folder
 
 
@@ -93,6 +95,25 @@ def test_joules_are_told_by_kind_and_origin(call, tmp_path):
         assert "3.5\u00a0J measured" in lines[1] and "2 ticks" in lines[1]
         assert "8\u00a0J estimated" in lines[2] and "1 tick" in lines[2]
         assert "rapl:package-0" in lines[3]
+
+
+def test_watching_and_every_rung_are_told_apart(call, tmp_path):
+    updates = [ledgers.update(rung="norm"), ledgers.update(kept=False)]
+    folder = ledger(
+        tmp_path / "state", Energy(4.0, "measured"), updates=updates, watching_flops=1000
+    )
+    lines = [
+        line.replace("\u00a0", " ") for line in call("energy", "report", folder).out.splitlines()
+    ]
+    assert lines[1].startswith("  inference                2 J measured (by share), ")
+    assert lines[2].startswith("  watching                 2 J measured (by share), ")
+    assert lines[3].startswith(
+        "  adapting norm, kept      250 mJ estimated, 200 ms, 5 kFLOP, 1 upd"
+    )
+    assert lines[4].startswith("  adapting head, not kept  250 mJ estimated")
+    assert "metered together, and divided by their share of the FLOPs" in lines[5]
+    found = json.loads(call("energy", "report", "--json", folder).out)["ledgers"][0]["spent"]
+    assert [each["is_divided"] for each in found] == [True, True, False, False]
 
 
 def test_every_ledger_under_a_directory_is_reported_apart(call, tmp_path):

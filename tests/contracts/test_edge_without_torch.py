@@ -32,12 +32,19 @@ def edge(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_the_edge_commands_work(workshop, frames, tmp_path):
     source = f"npz:{frames}:test?n=96&labels=0.3"
+    bundle, state = workshop / "bundle", tmp_path / "state"
+    sun = ["--battery", "10Wh", "--solar", "clear-sky:2", "--profile", "pi-zero-2w"]
     for arguments in (
         ["doctor"],
-        ["inspect", workshop / "bundle"],
-        ["run", workshop / "bundle", "--source", source, "--state", tmp_path / "state"],
-        ["report", tmp_path / "state"],
-        ["report", tmp_path / "state", "--json"],
+        ["inspect", bundle],
+        ["run", bundle, "--source", source, "--state", state],
+        ["label", state],
+        ["adapt", bundle, "--state", state, "--dry-run"],
+        ["adapt", bundle, "--state", state],
+        ["history", state],
+        ["report", state],
+        ["report", state, "--json"],
+        ["simulate", bundle, "--source", source, "--days", 0.02, *sun, "--out", tmp_path / "days"],
     ):
         done = edge(*arguments)
         assert done.returncode == 0, (arguments, done.stderr)

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sel_edge.core.errors import RunDirectoryError, StorageError
 from sel_edge.core.ledger import (
@@ -27,82 +25,13 @@ from sel_edge.core.ledger import (
     Update,
     read_ledger,
 )
-from sel_edge.core.ledger_records import (
-    decision_from_row,
-    levels_from_row,
-    session_from_row,
-    tick_from_row,
-    to_row,
-    update_from_row,
-)
-from sel_edge.core.measurement import Energy
-
-NUMBERS = st.floats(0, 1e12, allow_nan=False)
-COUNTS = st.integers(0, 2**40)
-NAMES = st.text(min_size=1, max_size=8)
-ENERGY = st.builds(Energy, NUMBERS, st.sampled_from(["measured", "estimated"]))
-WINDOWS = st.builds(ClassEmbarrassment, st.none() | NUMBERS, st.none() | NUMBERS, COUNTS)
-TICKS = st.builds(
-    Tick,
-    start=COUNTS,
-    n=COUNTS,
-    segment=st.text(),
-    scores=st.dictionaries(NAMES, st.tuples(COUNTS, COUNTS), max_size=3),
-    embarrassment=st.dictionaries(NAMES, WINDOWS, max_size=3),
-    executed_flops=COUNTS,
-    energy=ENERGY,
-    seconds=NUMBERS,
-)
-CLASSES = st.lists(NAMES, max_size=3).map(tuple)
-DECISIONS = st.builds(
-    Decision,
-    COUNTS,
-    st.sampled_from(["fire", "wants_labels", "keep", "reject"]),
-    st.text(),
-    CLASSES,
-)
-UPDATES = st.builds(
-    Update,
-    **{
-        "frame": COUNTS,
-        "classes": CLASSES,
-        "kept": st.booleans(),
-        "labels": COUNTS,
-        "held_out": COUNTS,
-        "energy": ENERGY,
-        "seconds": NUMBERS,
-        "executed_flops": COUNTS,
-        "delta_bytes": COUNTS,
-        "head_before": NAMES,
-        "head_after": NAMES,
-        **{
-            f"{what}_{when}": NUMBERS
-            for what in ("held_out", "anchors")
-            for when in ("before", "after")
-        },
-    },
-)
+from tests.core import ledgers
 
 
-SESSIONS = st.builds(
-    Session,
-    frame=COUNTS,
-    started_utc=st.text(),
-    source=st.text(),
-    source_sha256=st.text(),
-    note=st.text(),
-    meter=st.text(),
-    energy_origin=st.sampled_from(["measured", "estimated"]),
-    versions=st.dictionaries(NAMES, st.text(), max_size=3),
-)
-LEVEL = st.tuples(NUMBERS, NUMBERS, NUMBERS)
-LEVELS = st.builds(Levels, COUNTS, NAMES, st.dictionaries(NAMES, LEVEL, max_size=3), LEVEL, LEVEL)
-
-
-def tick(start: int = 0, n: int = 10) -> Tick:
+def tick(start: int = 0) -> Tick:
     windows = {"cat": ClassEmbarrassment(1.5, None, 3)}
-    energy = Energy(0.5, "estimated")
-    return Tick(start, n, "1: clean", {"cat": (4, 3)}, windows, 1000, energy, 0.1)
+    domains = {"0": 9, "3": 1}
+    return ledgers.tick(start, scores={"cat": (4, 3)}, embarrassment=windows, domains=domains)
 
 
 def session(frame: int) -> Session:
@@ -112,11 +41,12 @@ def session(frame: int) -> Session:
     )
 
 
-def update(head_after: str, kept: bool = True) -> Update:
-    energy = Energy(0.1, "estimated")
-    return Update(
-        *(10, ("cat",), kept, 12, 4, 1.9, 0.6, 0.4, 0.4, 99, energy, 0.01, "aa", head_after, 68)
-    )
+def update(network: str, kept: bool = True, frame: int = 10) -> Update:
+    return ledgers.update(network_after=network, kept=kept, frame=frame)
+
+
+def rollback(network: str, frame: int) -> Decision:
+    return Decision(frame, "rollback", "by hand", (), network)
 
 
 @pytest.fixture
@@ -124,36 +54,17 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "run" / LEDGER_FILE
 
 
-@given(TICKS, DECISIONS, UPDATES, SESSIONS, LEVELS)
-def test_every_record_comes_back_from_its_row(
-    some_tick: Tick, decision: Decision, some_update: Update, session: Session, levels: Levels
-) -> None:
-    with sqlite3.connect(":memory:") as database:
-        database.row_factory = sqlite3.Row
-
-        def through_the_database(record: Any) -> sqlite3.Row:
-            row = to_row(record)
-            columns = ", ".join(f":{name} AS {name}" for name in row)
-            found: sqlite3.Row = database.execute(f"SELECT {columns}", row).fetchone()
-            return found
-
-        assert tick_from_row(through_the_database(some_tick)) == some_tick
-        assert decision_from_row(through_the_database(decision)) == decision
-        assert update_from_row(through_the_database(some_update)) == some_update
-        assert session_from_row(through_the_database(session)) == session
-        assert levels_from_row(through_the_database(levels)) == levels
-    database.close()
-
-
 def test_what_is_recorded_is_read_in_order(path: Path) -> None:
     fire = Decision(10, "fire", "cat: E 1.9 over 40 labels, was 0.4", ("cat",))
     evaluation = Evaluation("before", "shifted", 100, 41)
     sessions = [session(0), session(10)]
-    levels = Levels(10, "bb", {"cat": (0.1, 0.25, 0.01)}, (0.2, 0.3, 0.1), (0.2, 0.3, 0.1))
+    level = (0.2, 0.3, 0.1)
+    levels = [Levels(10, "bb", domain, {"cat": level}, level, level) for domain in (0, 3)]
+    balances = ledgers.balances(10)
     with LedgerWriter(path) as ledger:
         ledger.identify("bundle_hash", "abc")
         ledger.record_session(sessions[0])
-        ledger.record(tick(), [fire], [update("bb")], levels)
+        ledger.record(tick(), [fire], [update("bb")], levels, balances)
         ledger.record_session(sessions[1])
         ledger.record(tick(10))
         ledger.record_evaluation(evaluation)
@@ -164,7 +75,8 @@ def test_what_is_recorded_is_read_in_order(path: Path) -> None:
     assert read.updates == [update("bb")]
     assert read.evaluations == [evaluation]
     assert read.sessions == sessions
-    assert read.levels == [levels]
+    assert read.levels == levels
+    assert read.balances == [balances]
 
 
 def test_it_can_be_read_while_it_is_written(path: Path) -> None:
@@ -177,21 +89,51 @@ def test_it_can_be_read_while_it_is_written(path: Path) -> None:
 
 def test_a_later_writer_goes_on_where_the_last_one_stopped(path: Path) -> None:
     with LedgerWriter(path) as ledger:
-        assert (ledger.frames(), ledger.current_head()) == (0, None)
-        ledger.record(tick(), [], [update("bb"), update("bb", kept=False)])
+        assert (ledger.frames(), ledger.current_network()) == (0, None)
+        ledger.record(tick(), [], [update("bb"), update("cc", kept=False)])
     with LedgerWriter(path) as ledger:
-        assert (ledger.frames(), ledger.current_head()) == (10, "bb")
+        assert (ledger.frames(), ledger.current_network()) == (10, "bb")
+        assert ledger.updates() == [update("bb"), update("cc", kept=False)]
 
 
-def test_the_last_levels_of_a_head_are_found(path: Path) -> None:
-    def levels(head: str, frame: int) -> Levels:
-        return Levels(frame, head, {}, (0.1, 0.2, 0.3), (0.1, 0.2, 0.3))
+def test_a_row_that_no_writer_writes_is_damage(path: Path) -> None:
+    with LedgerWriter(path) as ledger:
+        ledger.record(tick(), updates=[update("bb")])
+        row = "INSERT INTO updates SELECT 2, 1, rung, domain, 'no JSON', {} FROM updates"
+        columns = [name for (_, name, *_) in ledger._database.execute("PRAGMA table_info(updates)")]
+        ledger._database.execute(row.format(", ".join(columns[5:])))
+        with pytest.raises(RunDirectoryError, match="damaged"):
+            ledger.updates()
+    with pytest.raises(RunDirectoryError, match="damaged"):
+        read_ledger(path)
+
+
+def test_a_rollback_holds_until_the_next_kept_update(path: Path) -> None:
+    with LedgerWriter(path) as ledger:
+        ledger.record(tick(), [rollback("aa", 0)])
+        assert ledger.current_network() == "aa"
+        ledger.record(tick(10), [], [update("bb", frame=20), update("cc", frame=20)])
+        assert ledger.current_network() == "cc"
+        ledger.record(tick(20), [rollback("dd", 20)])  # found at a start, after that update
+        assert ledger.current_network() == "dd"
+        ledger.record(tick(30), [], [update("ee", kept=False, frame=40)])
+        assert ledger.current_network() == "dd"
+        ledger.record(tick(40), [], [update("ff", frame=50)])
+        assert ledger.current_network() == "ff"
+
+
+def test_the_last_levels_of_a_network_are_found_by_domain(path: Path) -> None:
+    def levels(network: str, domain: int, frame: int) -> Levels:
+        return Levels(frame, network, domain, {}, (0.1, 0.2, 0.3), (0.1, 0.2, 0.3))
 
     with LedgerWriter(path) as ledger:
-        for frame, head in enumerate(("aa", "bb", "aa", "cc")):
-            ledger.record(tick(10 * frame), levels=levels(head, frame))
-        assert ledger.current_levels("aa") == levels("aa", 2)
-        assert ledger.current_levels("dd") is None
+        for frame, network in enumerate(("aa", "bb", "aa", "cc")):
+            rows = [levels(network, domain, frame) for domain in (0, 2)]
+            ledger.record(tick(10 * frame), levels=rows)
+        assert ledger.current_levels("aa", 0) == levels("aa", 0, 2)
+        assert ledger.current_levels("aa", 2) == levels("aa", 2, 2)
+        assert ledger.current_levels("aa", 1) is None
+        assert ledger.current_levels("dd", 0) is None
 
 
 def test_a_ledger_belongs_to_one_bundle(path: Path) -> None:
@@ -271,14 +213,18 @@ def test_a_foreign_database_is_left_alone(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_another_schema_is_named(path: Path) -> None:
+@pytest.mark.parametrize("schema", [1, 7])
+def test_another_schema_is_named_and_left_alone(path: Path, schema: int) -> None:
     LedgerWriter(path).close()
     database = sqlite3.connect(path)
-    database.execute("PRAGMA user_version = 7")
+    database.execute(f"PRAGMA user_version = {schema}")
     database.close()
+    before = path.read_bytes()
     for open_it in (read_ledger, LedgerWriter):
-        with pytest.raises(RunDirectoryError, match=r"schema 7.*schema 1"):
+        with pytest.raises(RunDirectoryError, match=rf"schema {schema}.*schema 2") as refusal:
             open_it(path)
+        assert "choose another directory" in str(refusal.value)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("damage", ["text", "truncated", "overwritten"])

@@ -9,15 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sel_edge.core.ledger import ClassEmbarrassment, Decision, LedgerWriter, Session, Tick, Update
+from sel_edge.core.ledger import (
+    ClassEmbarrassment,
+    Decision,
+    DecisionKind,
+    LedgerWriter,
+    Session,
+)
 from sel_edge.core.measurement import Energy
 from sel_edge.core.runlog import Samples, history_columns, write_history, write_info, write_samples
 from sel_edge.report.compare import write_compare
 from sel_edge.report.page import write_report
+from tests.core import ledgers
 
 pytestmark = pytest.mark.proof
 
 CLASSES = ("a" * 300, "<img src=https://example.com/x onerror=console.error(1)>", "ship", "猫")
+KINDS: tuple[DecisionKind, ...] = ("fire", "defer", "stop")
 SMALLEST_TEXT_PX = 9
 SCREENS = [(390, 844, False), (390, 844, True), (320, 640, False), (1280, 900, True)]
 """Width, height, dark."""
@@ -48,11 +56,19 @@ def write_ledger(path: Path) -> None:
         for step in range(40):
             windows = {name: ClassEmbarrassment(step / 20, None, 5) for name in CLASSES}
             scores = dict.fromkeys(CLASSES, (8, step // 5))
-            energy = Energy(0.1, "estimated")
-            segment = CLASSES[step // 10]
-            tick = Tick(32 * step, 32, segment, scores, windows, 10**9, energy, 0.1)
-            decisions = [Decision(32 * step + 32, "fire", "because " * 40, CLASSES)]
-            ledger.record(tick, decisions if step % 9 == 0 else [])
+            tick = ledgers.tick(
+                *(32 * step, 32),
+                segment=CLASSES[step // 10],
+                scores=scores,
+                embarrassment=windows,
+                watching_flops=10,
+            )
+            frame = 32 * step + 32
+            decisions = [Decision(frame, kind, "because " * 40, CLASSES) for kind in KINDS]
+            updates = [ledgers.update(frame=frame, rung="tail", domain=3, classes=CLASSES)]
+            rare = step % 9 == 0
+            balances = ledgers.balances(frame)
+            ledger.record(tick, decisions * rare, updates * rare, balances=balances)
 
 
 @pytest.fixture
@@ -94,11 +110,26 @@ def test_no_table_needs_a_scroll_bar_on_a_desktop(browser: Any, tmp_path: Path) 
         ledger.record_session(Session(0, when, spec, "0" * 64, note, meter, "measured", versions))
         for step, kept in enumerate((True, False)):
             frame = 123_456 * (step + 1)
-            tick = Tick(frame - 16, 16, f"{step}: x", {}, {}, 10**9, measured, 0.1)
-            costs = (1234, 456, 1.92, 0.81, 0.32, 0.33, 65_400_000, measured, 719.0)
-            heads = ("a" * 64, "b" * 64 if kept else "a" * 64, 10_240)
+            tick = ledgers.tick(frame - 16, 16, segment=f"{step}: x", domains={"0": 9, "12": 7})
+            update = ledgers.update(
+                frame=frame,
+                domain=12,
+                classes=names,
+                kept=kept,
+                frames=64,
+                labels=1234,
+                held_out=456,
+                predicted_flops=72_300_000,
+                predicted_energy_j=1432.1,
+                predicted_seconds=812.0,
+                executed_flops=65_400_000,
+                energy=measured,
+                seconds=719.0,
+            )
             decision = Decision(frame, "keep" if kept else "reject", "because " * 20, names)
-            ledger.record(tick, [decision], [Update(frame, names, kept, *costs, *heads)])
+            put_off = Decision(frame, "defer", "energy_j_per_day: 120 J needed, 40 J free", names)
+            balances = ledgers.balances(frame)
+            ledger.record(tick, [put_off, decision], [update], balances=balances)
     browser.open(write_report(tmp_path), 1280, 900)
     browser.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
     scrolled = """[...document.querySelectorAll('.scroll')]

@@ -2,60 +2,85 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sel_edge.core.ledger import Ledger, Tick, Update
 from sel_edge.core.measurement import Energy
-from sel_edge.energy.spent import KEPT, KINDS, REJECTED, WATCHING, spent
+from sel_edge.energy.spent import INFERENCE, WATCHING, adapting, spent
+from tests.core import ledgers
 
 energies = st.builds(Energy, st.floats(0, 1e6), st.sampled_from(["measured", "estimated"]))
+ticks = st.builds(
+    lambda energy, flops, watching: ledgers.tick(
+        energy=energy, seconds=0.5, executed_flops=flops, watching_flops=watching
+    ),
+    energies,
+    st.integers(0, 10**9),
+    st.integers(0, 10**9),
+)
+updates = st.builds(
+    lambda energy, rung, kept: ledgers.update(energy=energy, rung=rung, kept=kept, seconds=2.0),
+    energies,
+    st.sampled_from(["norm", "head", "full"]),
+    st.booleans(),
+)
 
 
-def tick(energy: Energy) -> Tick:
-    return Tick(0, 16, "", {}, {}, 1000, energy, 0.5)
+def ledger_of(ticks: list[Tick], updates: list[Update]) -> Ledger:
+    return Ledger(meta={}, ticks=ticks, decisions=[], updates=updates, evaluations=[])
 
 
-def update(energy: Energy, kept: bool) -> Update:
-    return Update(
-        frame=16,
-        classes=("cat",),
-        kept=kept,
-        labels=4,
-        held_out=2,
-        held_out_before=1.0,
-        held_out_after=0.5,
-        anchors_before=1.0,
-        anchors_after=1.0,
-        executed_flops=2000,
-        energy=energy,
-        seconds=2.0,
-        head_before="a",
-        head_after="b",
-        delta_bytes=8,
-    )
-
-
-@given(st.lists(energies), st.lists(st.tuples(energies, st.booleans())))
-def test_every_joule_is_counted_once_under_its_kind_and_origin(
-    ticks: list[Energy], updates: list[tuple[Energy, bool]]
+@given(st.lists(ticks), st.lists(updates))
+def test_every_joule_second_and_operation_is_counted_once(
+    some_ticks: list[Tick], some_updates: list[Update]
 ) -> None:
-    ledger = Ledger(
-        meta={},
-        ticks=[tick(energy) for energy in ticks],
-        decisions=[],
-        updates=[update(energy, kept) for energy, kept in updates],
-        evaluations=[],
-    )
-    sums = spent(ledger)
-    keys = [(sum_.kind, sum_.origin) for sum_ in sums]
-    assert keys == sorted(set(keys), key=lambda key: (KINDS.index(key[0]), key[1] != "measured"))
-    entries = [(WATCHING, energy) for energy in ticks]
-    entries += [(KEPT if kept else REJECTED, energy) for energy, kept in updates]
-    for sum_ in sums:
-        own = [e for kind, e in entries if (kind, e.origin) == (sum_.kind, sum_.origin)]
-        assert sum_.count == len(own) > 0
-        assert sum_.joules == pytest.approx(sum(energy.joules for energy in own))
-        assert sum_.seconds == len(own) * (0.5 if sum_.kind == WATCHING else 2.0)
-    assert sum(sum_.count for sum_ in sums) == len(entries)
+    sums = spent(ledger_of(some_ticks, some_updates))
+    rows = [*some_ticks, *some_updates]
+    for origin in ("measured", "estimated"):
+        own = [row.energy.joules for row in rows if row.energy.origin == origin]
+        assert sum(s.joules for s in sums if s.origin == origin) == pytest.approx(sum(own))
+    assert sum(s.seconds for s in sums) == pytest.approx(sum(row.seconds for row in rows))
+    watching = sum(tick.watching_flops for tick in some_ticks)
+    assert sum(s.executed_flops for s in sums) == watching + sum(r.executed_flops for r in rows)
+    assert len({(s.kind, s.origin) for s in sums}) == len(sums)
+
+
+@given(st.lists(updates, min_size=1))
+def test_adapting_is_told_by_rung_and_by_what_came_of_it(some_updates: list[Update]) -> None:
+    counts: Counter[str] = Counter()
+    for sum_ in spent(ledger_of([], some_updates)):
+        counts[sum_.kind] += sum_.count
+        assert not sum_.is_divided
+    assert counts == Counter(adapting(update.rung, update.kept) for update in some_updates)
+
+
+def test_watching_is_told_apart_from_inference_by_flops() -> None:
+    measured = Energy(4.0, "measured")
+    tick = ledgers.tick(energy=measured, seconds=2.0, executed_flops=300, watching_flops=100)
+    inference, watching = spent(ledger_of([tick, tick], []))
+    assert (inference.kind, inference.joules, inference.seconds) == (INFERENCE, 6.0, 3.0)
+    assert (watching.kind, watching.joules, watching.seconds) == (WATCHING, 2.0, 1.0)
+    assert inference.is_divided
+    assert watching.is_divided
+    assert inference.count == watching.count == 2
+
+
+def test_a_tick_that_watches_nothing_is_not_divided() -> None:
+    (sum_,) = spent(ledger_of([ledgers.tick()], []))
+    assert (sum_.kind, sum_.is_divided) == (INFERENCE, False)
+
+
+def test_kinds_come_in_one_order_and_what_was_measured_first() -> None:
+    both = [Energy(1.0, "estimated"), Energy(1.0, "measured")]
+    some_ticks = [ledgers.tick(energy=energy, watching_flops=1) for energy in both]
+    some_updates = [
+        ledgers.update(energy=energy, rung=rung) for rung in ("head", "norm") for energy in both
+    ]
+    kinds = [INFERENCE, WATCHING, adapting("head", True), adapting("norm", True)]
+    sums = spent(ledger_of(some_ticks, some_updates))
+    expected = [(kind, origin) for kind in kinds for origin in ("measured", "estimated")]
+    assert [(sum_.kind, sum_.origin) for sum_ in sums] == expected

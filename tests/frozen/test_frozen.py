@@ -8,28 +8,35 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from sel_edge.bundle.bundle import open_bundle
+from sel_edge.bundle.keys import load_public_key, public_path
 from sel_edge.bundle.manifest import GRAPH_FILE
-from sel_edge.core.ledger import LedgerWriter, read_ledger
-from sel_edge.energy.meter import open_meter
+from sel_edge.core.errors import RunDirectoryError
+from sel_edge.core.ledger import DecisionKind, LedgerWriter, read_ledger
+from sel_edge.runtime.deltas import apply
 from sel_edge.runtime.engine import Engine
-from sel_edge.runtime.head import HeadStore
-from sel_edge.runtime.loop import Runtime
-from tests.frozen.learning import losses, renormalized
+from sel_edge.runtime.network import bundle_network
+from sel_edge.runtime.slot_book import SlotBook
+from sel_edge.runtime.slots import KEY_FILE, SLOTS_DIRECTORY
+from tests.core.ledgers import TICK
+from tests.frozen.learning import losses, magnitudes, renormalized, told
 
 FROZEN = Path(__file__).parent
 EXPECTED = json.loads((FROZEN / "v1.json").read_text())
 BUNDLES = {1: EXPECTED, 2: json.loads((FROZEN / "bundle-v2.json").read_text())}
+DEVICE = json.loads((FROZEN / "device-v2.json").read_text())
+SLOTS = {v: json.loads((FROZEN / f"slots-v{v}.json").read_text()) for v in (1, 2)}
 
 
 @pytest.fixture
 def device(tmp_path):
     """A copy, since SQLite writes beside a database it reads."""
-    shutil.copytree(FROZEN / "device-v1", tmp_path / "device")
+    shutil.copytree(FROZEN / "device-v2", tmp_path / "device")
     return tmp_path / "device"
 
 
@@ -75,25 +82,61 @@ def test_the_int8_graph_of_schema_2_still_answers_like_the_other(tmp_path):
     assert (answers == Engine(bundle).infer(images)[1].argmax(axis=1)).mean() > 0.95
 
 
-def test_a_ledger_and_a_head_of_schema_1(device):
-    ledger = read_ledger(device / "ledger.sqlite")
-    kinds = [decision.kind for decision in ledger.decisions]
-    assert sum(tick.n for tick in ledger.ticks) == EXPECTED["frames"]
-    assert kinds == EXPECTED["decisions"]
-    assert [update.head_after for update in ledger.updates] == EXPECTED["heads"]
-    assert [[s.source, s.note] for s in ledger.sessions] == EXPECTED["sessions"]
-    found = [[e.name, e.subset, e.n, e.correct] for e in ledger.evaluations]
-    assert found == EXPECTED["evaluations"]
-    segment, scores = EXPECTED["last_tick"]
-    assert ledger.ticks[-1].segment == segment
-    assert {name: list(pair) for name, pair in ledger.ticks[-1].scores.items()} == scores
-    assert [level.head for level in ledger.levels] == EXPECTED["levels"]
-    head = HeadStore(device / "heads").load(EXPECTED["heads"][-1])
-    assert list(head.classes) == EXPECTED["classes"]
-    assert float(head.weight.sum()) == pytest.approx(EXPECTED["weight_sum"], rel=1e-6)
+@pytest.mark.parametrize("open_it", [read_ledger, LedgerWriter])
+def test_a_ledger_of_schema_1_is_refused_and_left_alone(tmp_path, open_it):
+    """It knew one rung, no domains and no budget."""
+    path = tmp_path / "ledger.sqlite"
+    shutil.copy(FROZEN / "device-v1" / "ledger.sqlite", path)
+    before = path.read_bytes()
+    with pytest.raises(RunDirectoryError, match=r"schema 1\.") as refusal:
+        open_it(path)
+    assert "reads schema 2" in str(refusal.value) and "another directory" in str(refusal.value)
+    assert path.read_bytes() == before
 
 
-def test_a_runtime_goes_on_from_a_ledger_of_schema_1(device):
+def test_a_ledger_of_schema_2(device):
+    assert plain(told(read_ledger(device / "ledger.sqlite"))) == DEVICE
+
+
+def test_its_kinds_of_decisions_are_all_there_are():
+    kinds = {kind for _, kind, _, _ in DEVICE["decisions"]}
+    assert kinds == set(get_args(DecisionKind))
+
+
+def test_a_ledger_of_schema_2_is_gone_on_with(device):
+    updates, rollback = DEVICE["updates"], DEVICE["decisions"][-1]
     with LedgerWriter(device / "ledger.sqlite") as ledger:
-        runtime = Runtime(open_bundle(FROZEN / "bundle-v1"), ledger, open_meter())
-        assert runtime.head.hash == EXPECTED["heads"][-1]
+        assert ledger.frames() == DEVICE["frames"]
+        assert [update.network_after for update in ledger.updates()] == [u[-1] for u in updates]
+        assert rollback[1] == "rollback" and ledger.current_network() == rollback[-1]
+        frame, network, domain, together, classes = DEVICE["levels"][-1]
+        levels = ledger.current_levels(network, domain)
+        assert (levels.frame, list(levels.together)) == (frame, together)
+        assert sorted(levels.classes) == classes
+        ledger.record(replace(TICK, start=ledger.frames()))
+    assert read_ledger(device / "ledger.sqlite").ticks[-1].start == DEVICE["frames"]
+
+
+def plain(value):
+    return json.loads(json.dumps(value))
+
+
+@pytest.mark.parametrize("version", SLOTS)
+def test_slots_and_deltas_of_every_version(version, tmp_path):
+    folder, expected = tmp_path / "slots", SLOTS[version]
+    shutil.copytree(FROZEN / f"slots-v{version}", folder)
+    bundle = open_bundle(FROZEN / "bundle-v2-trainable")
+    key = load_public_key(public_path(folder / KEY_FILE))
+    base = bundle.manifest.bundle_hash
+    with SlotBook(folder / SLOTS_DIRECTORY, {key}, base) as book:
+        choice, history = book.start(bundle_network(bundle), apply), book.history()
+    network = choice.state
+    assert choice.notes == () and len(choice.chain) == len(expected["networks"])
+    assert [entry.network for entry in history.entries] == expected["networks"]
+    assert network.hash == expected["networks"][-1]
+    assert list(network.classes) == expected["classes"]
+    assert list(network.domains) == expected["domains"]
+    np.testing.assert_allclose(magnitudes(network), expected["magnitudes"], rtol=1e-6)
+    files = (folder / SLOTS_DIRECTORY / "deltas").iterdir()
+    sizes = {path.stem: path.stat().st_size for path in files}
+    assert {entry.delta: entry.bytes for entry in history.entries} == sizes

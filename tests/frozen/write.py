@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +18,8 @@ from onnx import helper, numpy_helper
 from torch import nn
 
 from sel_edge.bundle.bundle import Bundle, pack_anchors, write_bundle
+from sel_edge.bundle.delta import VERSION
+from sel_edge.bundle.keys import public_path
 from sel_edge.bundle.manifest import (
     ANCHORS_FILE,
     GRAPH_FILE,
@@ -27,21 +31,26 @@ from sel_edge.bundle.manifest import (
 from sel_edge.bundle.preprocessing import ImagePreprocessing
 from sel_edge.compile.ladder import LadderOptions
 from sel_edge.compile.package import package
-from sel_edge.core.ledger import LedgerWriter, Session, read_ledger
+from sel_edge.core.budget import Budget
+from sel_edge.core.ledger import LEDGER_FILE, Session
 from sel_edge.core.ledger_file import LEDGER
 from sel_edge.core.standin import StandIn
 from sel_edge.data.stream import FrameBatch
-from sel_edge.energy.meter import open_meter
 from sel_edge.pretrain.model import BasicBlock
+from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.engine import Engine
-from sel_edge.runtime.loop import Runtime
+from sel_edge.runtime.guard import Tolerance
 from sel_edge.runtime.preprocess import Preprocessor
+from sel_edge.runtime.slots import KEY_FILE, SLOTS_DIRECTORY, open_slots
 from tests.compile.networks import InvertedResidual, Network, exported, settled
-from tests.frozen.learning import CHANNELS, losses, renormalized
+from tests.frozen.learning import CHANNELS, losses, magnitudes, renormalized, told
 from tests.runtime import conftest
-from tests.runtime.conftest import CLASSES, NEW_CLASS, Patterns, build_bundle
+from tests.runtime.conftest import CLASSES, NEW_CLASS, build_bundle
+from tests.runtime.faded import fade
+from tests.runtime.living import Lived, stream
+from tests.runtime.updates import updated
 
-TICK = 20
+UPDATES = 24
 BATCH, FRAMES = 8, 16
 SHARE = 4 / 48
 DEEP_FROM = "body.1.layers.0.weight"
@@ -58,9 +67,9 @@ SESSION = Session(
 
 
 def main(folder: Path) -> None:
-    """A bundle, a device that ran it, what both must say, and a bundle of a deeper network."""
+    """A bundle, a device that ran it, a bundle of a deeper network, slots of that network."""
     freeze_device(folder, freeze_bundle(folder))
-    freeze_trainable(folder)
+    freeze_slots(folder, freeze_trainable(folder))
 
 
 def freeze_bundle(folder: Path) -> Bundle:
@@ -87,7 +96,7 @@ def freeze_bundle(folder: Path) -> Bundle:
     return bundle
 
 
-def freeze_trainable(folder: Path) -> None:
+def freeze_trainable(folder: Path) -> Bundle:
     """A bundle with every rung, of a network with a depthwise convolution and shortcuts."""
     classes, shape = ("a", "b", "c", "d", "e"), (3, 8, 8)
     network = settled(blocks, shape)
@@ -116,7 +125,7 @@ def freeze_trainable(folder: Path) -> None:
     )
     anchors = pack_anchors(images, labels, features)
     members = {**compiled.members, ANCHORS_FILE: anchors}
-    write_bundle(folder / f"bundle-v{SCHEMA}-trainable", manifest, members)
+    return write_bundle(folder / f"bundle-v{SCHEMA}-trainable", manifest, members)
 
 
 def blocks() -> Network:
@@ -141,34 +150,60 @@ def with_normalization(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def freeze_device(folder: Path, bundle: Bundle) -> None:
-    """A ledger and the heads that it names, after at least one kept update."""
-    path = folder / f"device-v{LEDGER.schema}" / "ledger.sqlite"
-    with LedgerWriter(path) as ledger:
-        runtime = Runtime(bundle, ledger, open_meter())
-        ledger.record_session(SESSION)
-        for number in range(16):
-            names = CLASSES if number < 4 else (*CLASSES, NEW_CLASS)
-            images, drawn = Patterns().draw(TICK, seed=number, names=names)
-            segment = "1: known" if number < 4 else "2: new"
-            labels = tuple(drawn)
-            runtime.process(FrameBatch(number * TICK, images, labels, labels, segment))
-        images, drawn = Patterns().draw(TICK, seed=99)
-        last = FrameBatch(0, images, tuple(drawn), tuple(drawn), "probe")
-        runtime.evaluate("after", "known classes", [last])
-        head = runtime.head
-    written = read_ledger(path)
+    """A ledger with every kind of row and of decision, and what it holds."""
+    path = folder / f"device-v{LEDGER.schema}" / LEDGER_FILE
+    path.parent.mkdir()
+    with TemporaryDirectory() as temporary:
+        state, everything = Path(temporary), (*CLASSES, NEW_CLASS)
+        device = Lived(state, bundle)
+        live_once(device, [*stream(80, 1, 0.5), *fade(stream(60, 2, 0.5))])
+        for joules, seed in ((1e-6, 3), (50.0, 4)):
+            poor = Lived(state, bundle, budget=Budget(energy_j_per_day=joules))
+            live_once(poor, stream(100, seed, 1.0, everything))
+        strict = RuntimeConfig(tolerance=Tolerance(embarrassment=0.0, accuracy=0.0))
+        live_once(Lived(state, bundle, strict), stream(100, 5, 1.0, everything))
+        live_once(device, stream(200, 6, 1.0, (NEW_CLASS,)))
+        with open_slots(device.path, bundle) as slots:
+            slots.rollback("bundle")
+        live_once(device, stream(20, 7, 0.5))
+        shutil.copy(device.path / LEDGER_FILE, path)
+        save(folder / f"device-v{LEDGER.schema}.json", told(device.ledger))
+
+
+def live_once(device: Lived, batches: Iterable[FrameBatch]) -> None:
+    """A session that ends with an evaluation."""
+    with device.runtime() as runtime:
+        runtime._ledger.record_session(replace(SESSION, frame=runtime._ledger.frames()))
+        for batch in batches:
+            runtime.process(batch)
+        runtime.evaluate("after", "known classes", stream(40, 99, 0.0))
+
+
+def freeze_slots(folder: Path, bundle: Bundle) -> None:
+    """Slots after random updates with the public key that checks them, and what they hold."""
+    target, rng = folder / f"slots-v{VERSION}", np.random.default_rng(VERSION)
+    target.mkdir(parents=True)
+    with TemporaryDirectory() as temporary:
+        state = Path(temporary)
+        with open_slots(state, bundle) as slots:
+            networks = []
+            for number in range(UPDATES):
+                network = updated(slots.current(), rng)
+                while network.hash == slots.current().hash:
+                    network = updated(network, rng)
+                networks.append(network)
+                slots.commit(network, frame=100 * number)
+                slots.confirm()
+        hidden = shutil.ignore_patterns(".*")
+        shutil.copytree(state / SLOTS_DIRECTORY, target / SLOTS_DIRECTORY, ignore=hidden)
+        shutil.copy(public_path(state / KEY_FILE), target)
     expected = {
-        "frames": sum(tick.n for tick in written.ticks),
-        "decisions": [decision.kind for decision in written.decisions],
-        "heads": [update.head_after for update in written.updates],
-        "classes": list(head.classes),
-        "weight_sum": float(head.weight.sum()),
-        "sessions": [[session.source, session.note] for session in written.sessions],
-        "evaluations": [[e.name, e.subset, e.n, e.correct] for e in written.evaluations],
-        "last_tick": [written.ticks[-1].segment, written.ticks[-1].scores],
-        "levels": [level.head for level in written.levels],
+        "networks": [network.hash for network in networks],
+        "classes": list(networks[-1].classes),
+        "domains": list(networks[-1].domains),
+        "magnitudes": magnitudes(networks[-1]),
     }
-    save(folder / f"device-v{LEDGER.schema}.json", expected)
+    save(folder / f"slots-v{VERSION}.json", expected)
 
 
 def save(path: Path, expected: dict[str, Any]) -> None:

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tools.powercut import kill_runs
+from tools.powercut import RUNTIME_JOB, kill_runs
 
 COUNTER = "tests.powercut.test_kills:CarelessCounter"
 
 
 class CarelessCounter:
     """Counts upwards in a file that it writes in place, in two pieces."""
+
+    longest_s = 0.06
 
     def __init__(self, directory: Path) -> None:
         self._file = directory / "count"
@@ -37,6 +39,8 @@ class CarelessCounter:
 class Quitter:
     """Ends by itself."""
 
+    longest_s = 0.06
+
     def __init__(self, directory: Path) -> None:
         pass
 
@@ -54,6 +58,15 @@ def test_slots_lose_nothing() -> None:
 @pytest.mark.proof
 def test_slots_lose_nothing_in_a_thousand_kills() -> None:
     assert kill_runs(1000, seed=2) == {"kills": 1000, "lost": 0}
+
+
+def test_a_runtime_loses_nothing_that_it_told_of() -> None:
+    assert kill_runs(20, seed=1, job=RUNTIME_JOB) == {"kills": 20, "lost": 0}
+
+
+@pytest.mark.proof
+def test_a_runtime_loses_nothing_in_hundreds_of_kills() -> None:
+    assert kill_runs(400, seed=2, job=RUNTIME_JOB) == {"kills": 400, "lost": 0}
 
 
 def test_a_job_that_writes_carelessly_is_found_out() -> None:

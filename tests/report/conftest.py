@@ -16,11 +16,9 @@ from sel_edge.core.ledger import (
     Evaluation,
     LedgerWriter,
     Session,
-    Tick,
-    Update,
 )
-from sel_edge.core.measurement import Energy
 from sel_edge.core.runlog import Samples, history_columns, write_history, write_info, write_samples
+from tests.core import ledgers
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -117,8 +115,8 @@ def make_ledger(tmp_path: Path) -> Callable[..., Path]:
                         for c in classes
                     }
                     scores = dict.fromkeys(classes, (20, 18 - 8 * index + step))
-                    tick = Tick(
-                        start, 40, segment, scores, windows, 1000, Energy(0.5, "estimated"), 0.1
+                    tick = ledgers.tick(
+                        start, 40, segment=segment, scores=scores, embarrassment=windows
                     )
                     decisions, updates = [], []
                     if index and step in (1, 3):
@@ -131,9 +129,7 @@ def make_ledger(tmp_path: Path) -> Callable[..., Path]:
                                 frame, "keep" if kept else "reject", "held out", tuple(classes)
                             ),
                         ]
-                        numbers = (20, 8, 1.9, 0.8, 0.3, 0.3, 5000, Energy(0.25, "estimated"), 0.2)
-                        heads = ("a" * 64, "b" * 64 if kept else "a" * 64, 640 if kept else 0)
-                        updates = [Update(frame, tuple(classes), kept, *numbers, *heads)]
+                        updates = [ledgers.update(frame=frame, classes=tuple(classes), kept=kept)]
                     ledger.record(tick, decisions, updates)
             for moment, correct in (("before", 61), ("after", 78)):
                 ledger.record_evaluation(Evaluation(moment, "shifted", 100, correct))

@@ -20,9 +20,11 @@ from sel_edge.core.ledger import (
     Update,
     read_ledger,
 )
-from sel_edge.core.measurement import Energy
+from sel_edge.core.measurement import Energy, Origin
+from sel_edge.report.costs import Cost
 from sel_edge.report.stream import MOST_BINS, Window, sum_up
 from sel_edge.report.timeline import heat_step, smoothed
+from tests.core import ledgers
 
 Make = Callable[..., Path]
 
@@ -44,8 +46,8 @@ def streams(draw: st.DrawFn) -> list[Tick]:
         for _ in range(draw(st.integers(1, 150))):
             n = draw(st.integers(1, 64)) if len(ticks) < 20 else 8
             right = draw(st.integers(0, n)) if len(ticks) < 20 else n // 2
-            energy = Energy(0.5, "estimated")
-            ticks.append(Tick(start, n, f"{segment}", {"a": (n, right)}, {}, 10, energy, 0.1))
+            scores = {"a": (n, right)}
+            ticks.append(ledgers.tick(start, n, segment=f"{segment}", scores=scores))
             start += n
     return ticks
 
@@ -85,17 +87,50 @@ def test_decisions_and_updates_are_counted_where_they_fell(make_ledger: Make) ->
 
 
 def test_a_decision_on_the_last_frame_belongs_to_the_segment_that_ends() -> None:
-    energy = Energy(0.0, "measured")
-    ticks = [Tick(8 * i, 8, name, {}, {}, 0, energy, 0.0) for i, name in enumerate("ab")]
+    ticks = [ledgers.tick(8 * i, 8, segment=name) for i, name in enumerate("ab")]
     segments = sum_up(ledger_of(ticks, [Decision(8, "fire", "why", ())]), ".").segments
     assert [segment.triggers for segment in segments] == [1, 0]
     assert segments[0].accuracy is None
 
 
 def test_measured_and_estimated_joules_stay_apart() -> None:
-    origins = ("measured", "estimated", "measured")
-    ticks = [Tick(i, 1, "a", {}, {}, 0, Energy(1.0, o), 0.0) for i, o in enumerate(origins)]
+    origins: tuple[Origin, ...] = ("measured", "estimated", "measured")
+    ticks = [ledgers.tick(i, 1, energy=Energy(1.0, o)) for i, o in enumerate(origins)]
     assert sum_up(ledger_of(ticks), ".").inference.joules == {"measured": 2.0, "estimated": 1.0}
+
+
+def test_watching_and_inference_share_a_tick_by_flops_and_rungs_stand_apart() -> None:
+    energy = Energy(4.0, "measured")
+    tick = ledgers.tick(executed_flops=300, watching_flops=100, energy=energy, seconds=2.0)
+    updates = [ledgers.update(rung=rung) for rung in ("head", "norm", "head")]
+    stream = sum_up(ledger_of([tick], updates=updates), ".")
+    assert stream.inference == Cost(300, 1.5, {"measured": 3.0})
+    assert stream.watching == Cost(100, 0.5, {"measured": 1.0})
+    costs = {rung: cost.joules for rung, cost in stream.learning.items()}
+    assert costs == {"head": {"estimated": 0.5}, "norm": {"estimated": 0.25}}
+    assert stream.updating.joules == {"estimated": 0.75}
+
+
+def test_frames_are_counted_by_domain() -> None:
+    counts: list[dict[str, int]] = [{"0": 8}, {"10": 5, "2": 3}, {"0": 1, "2": 7}]
+    ticks = [
+        ledgers.tick(8 * i, 8, segment=f"{i}", domains=domains, novel=i)
+        for i, domains in enumerate(counts)
+    ]
+    stream = sum_up(ledger_of(ticks), ".")
+    assert list(stream.domains.items()) == [("0", 9), ("2", 10), ("10", 5)]
+    assert (stream.novel, [segment.novel for segment in stream.segments]) == (3, [0, 1, 2])
+    assert stream.segments[1].domains == {"2": 3, "10": 5}
+
+
+def test_what_the_budget_put_off_or_stopped_is_neither_kept_nor_rejected() -> None:
+    decisions = [Decision(8, "defer", "energy", ()), Decision(8, "rollback", "why", (), "aa")]
+    updates = [ledgers.stopped(frame=8), ledgers.update(frame=8, kept=False)]
+    stream = sum_up(ledger_of([ledgers.tick(0, 8)], decisions, updates), ".")
+    (segment,) = stream.segments
+    for one in (stream, segment):
+        assert (one.deferred, one.kept, one.rejected, one.stopped) == (1, 0, 1, 1)
+    assert stream.rollbacks == 1
 
 
 def test_exact_embarrassment_wins_over_the_stand_in() -> None:
@@ -104,7 +139,7 @@ def test_exact_embarrassment_wins_over_the_stand_in() -> None:
         "standin": ClassEmbarrassment(None, 2.0, 0),
         "none": ClassEmbarrassment(None, None, 0),
     }
-    tick = Tick(0, 1, "a", {}, windows, 0, Energy(0.0, "measured"), 0.0)
+    tick = ledgers.tick(0, 1, embarrassment=windows)
     shown = sum_up(ledger_of([tick]), ".").bins[0].embarrassment
     assert shown == {"exact": Window(0.0, True), "standin": Window(2.0, False)}
 
@@ -112,7 +147,8 @@ def test_exact_embarrassment_wins_over_the_stand_in() -> None:
 def tick_at(
     start: int, segment: str = "1: a", windows: dict[str, ClassEmbarrassment] | None = None
 ) -> Tick:
-    return Tick(start, 8, segment, {"a": (8, 4)}, windows or {}, 0, Energy(0.0, "measured"), 0.0)
+    scores = {"a": (8, 4)}
+    return ledgers.tick(start, 8, segment=segment, scores=scores, embarrassment=windows or {})
 
 
 def session_at(frame: int, note: str = "") -> Session:

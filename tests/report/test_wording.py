@@ -90,6 +90,26 @@ def test_class_names_are_fit_for_a_terminal(classes: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rung", "domain", "is_new", "words"),
+    [
+        ("norm", 2, True, "normalization re-estimated for a new domain, number 2"),
+        ("norm", 2, False, "normalization re-estimated for domain 2"),
+        ("norm", 0, False, "normalization re-estimated for the bundle's own domain"),
+        ("head", 0, False, "classifier rows of cat, truck"),
+        ("tail", 3, False, "channels of the last block for cat, truck, in domain 3"),
+        ("full", 0, False, "all weights for cat, truck"),
+        ("other", 0, False, "rung other for cat, truck"),
+    ],
+)
+def test_every_rung_says_what_it_changed(rung: str, domain: int, is_new: bool, words: str) -> None:
+    assert wording.changed(rung, domain, ("cat", "truck"), is_new) == words
+
+
+def test_a_rung_that_is_for_no_class_names_none() -> None:
+    assert wording.changed("deep", 0, (), False) == "channels of the later layers"
+
+
+@pytest.mark.parametrize(
     ("meter", "words"),
     [
         ("rapl:package-0+package-1", "whole processor package, idle power and other processes"),

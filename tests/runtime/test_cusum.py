@@ -110,6 +110,6 @@ def test_the_higher_of_two_levels_counts_class_by_class() -> None:
 
 def test_levels_come_back_from_their_record() -> None:
     levels = NormalLevels({"a": NORMAL}, Normal(0.1, 0.25, 0.01), Normal(0.2, 0.25, 0.02))
-    record = levels.record(40, "abc")
-    assert (record.frame, record.head) == (40, "abc")
+    record = levels.record(40, "abc", 2)
+    assert (record.frame, record.network, record.domain) == (40, "abc", 2)
     assert NormalLevels.recorded(record) == levels

@@ -255,3 +255,39 @@ class TestSettle:
         assert stream.discovery.since() is None
         found = stream.until_found(np.full(600, FLAT))
         assert ASKED <= len(found.frames) <= ASKED + TICK
+
+
+class TestPending:
+    """What may be new and was never tried is a reason to distrust labels; what was tried is not."""
+
+    def test_nothing_is_pending_at_home_or_in_a_known_domain(self, model: MomentModel) -> None:
+        stream = Stream(model, known=(BRIGHT,))
+        for _ in range(40):
+            stream.show(*[HOME, BRIGHT] * (TICK // 2))
+            assert not stream.discovery.pending
+
+    def test_something_new_is_pending_until_it_was_tried_and_not_again(
+        self, stream: Stream
+    ) -> None:
+        stream.until_found(np.full(600, FLAT))
+        assert stream.discovery.pending
+        for _ in range(3):
+            stream.discovery.settle(learned=False)
+            stream.show(*[FLAT] * TICK)
+            assert stream.discovery.since() is not None and not stream.discovery.pending
+
+    def test_what_was_learned_is_pending_no_longer(self, stream: Stream) -> None:
+        found = stream.until_found(np.full(600, FLAT))
+        stream.domains[FLAT] = Domain(found.place, len(found.frames))
+        stream.discovery.settle(learned=True)
+        assert not stream.discovery.pending
+
+    def test_after_a_failure_the_next_new_thing_is_pending_once_the_first_is_over(
+        self, stream: Stream
+    ) -> None:
+        stream.until_found(np.full(600, FLAT))
+        stream.discovery.settle(learned=False)
+        stream.show(*[HOME] * 2 * WINDOW_FRAMES)
+        assert not stream.discovery.pending
+        stream.show(*[DARK] * 2 * WINDOW_FRAMES)
+        assert stream.discovery.pending

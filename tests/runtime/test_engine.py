@@ -14,7 +14,10 @@ import pytest
 
 from sel_edge.bundle.bundle import Bundle, write_bundle
 from sel_edge.core.errors import BundleError, ConfigError, DataError
+from sel_edge.core.frames import Frames
 from sel_edge.runtime.engine import MAX_BATCH, Engine
+from sel_edge.runtime.moments import input_moments
+from sel_edge.runtime.preprocess import Preprocessor
 from sel_edge.runtime.session import Session
 from sel_edge.runtime.step_inputs import differing
 from tests.runtime import trainable
@@ -261,6 +264,24 @@ def test_latents_for_a_rung_that_is_not_there_are_refused(bundle: Bundle) -> Non
         trainable.engine().latents(trainable.images(1), "toe")
     with pytest.raises(ConfigError, match="It has none"):
         Engine(bundle).latents(np.zeros((1, SIDE, SIDE, 1), np.uint8), "tail")
+
+
+def test_moments_of_the_input_are_taken_batch_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each frame is prepared once, and no more of them at a time than go through the network."""
+    engine, frames = Engine(trainable.bundle(), threads=1), trainable.images(2 * MAX_BATCH + 3)
+    assert trainable.bundle().manifest.moments is None
+    inputs = Preprocessor(trainable.bundle().manifest.preprocessing)(frames)
+    sizes, prepare = list[int](), Preprocessor.__call__
+
+    def counted(self: Preprocessor, frames: Frames) -> np.ndarray:
+        sizes.append(len(frames))
+        return prepare(self, frames)
+
+    monkeypatch.setattr(Preprocessor, "__call__", counted)
+    found = engine.observe(frames).moments
+    assert sizes == [MAX_BATCH, MAX_BATCH, 3]
+    np.testing.assert_array_equal(found, input_moments(inputs))
+    assert engine.observe(frames[:0]).moments.shape == (0, *found.shape[1:])
 
 
 def test_the_peak_of_memory_is_that_of_the_process() -> None:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
+from sel_edge.bundle.bundle import Bundle, pack_anchors, write_bundle
 from sel_edge.bundle.domain import OWN, Domain, Norm
+from sel_edge.bundle.manifest import ANCHORS_FILE, MOMENTS_FILE, Moments
 from sel_edge.core.errors import DataError
 from sel_edge.runtime import eyes as room
+from sel_edge.runtime.domains import Router
 from sel_edge.runtime.engine import Engine
 from sel_edge.runtime.eyes import Eyes
 from sel_edge.runtime.head import Head
 from sel_edge.runtime.moments import MomentModel, bundle_moments
 from sel_edge.runtime.network import Network, bundle_network
+from sel_edge.runtime.preprocess import Preprocessor
+from sel_edge.runtime.session import Session
 from tests.runtime.trainable import bundle, engine, images
 
 CONV = "body.2.conv2.weight"
@@ -39,6 +46,42 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
     found = Opened()
     monkeypatch.setattr(room, "Engine", found.engine)
     return found
+
+
+@pytest.fixture(scope="module")
+def stemmed(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The same network with moments of its first layer, at every other pixel."""
+    content = {name: bundle().member(name).read_bytes() for name in bundle().manifest.members}
+    parameters = [bundle().parameter(f"body.0.0.{name}") for name in ("weight", "bias")]
+    filters = len(parameters[1])
+    node, value = helper.make_node, helper.make_tensor_value_info
+    shape = numpy_helper.from_array(np.array([0, 1, filters]), "shape")
+    graph = helper.make_graph(
+        [
+            node("Conv", ["image", "w", "b"], ["stem"], pads=[1, 1, 1, 1], strides=[2, 2]),
+            node("Mul", ["stem", "stem"], ["squares"]),
+            node("GlobalAveragePool", ["stem"], ["mean"]),
+            node("GlobalAveragePool", ["squares"], ["mean_square"]),
+            node("Reshape", ["mean", "shape"], ["means"]),
+            node("Reshape", ["mean_square", "shape"], ["mean_squares"]),
+            node("Concat", ["means", "mean_squares"], ["moments"], axis=1),
+        ],
+        "moments",
+        [value("image", TensorProto.FLOAT, ["n", 3, 8, 8])],
+        [value("moments", TensorProto.FLOAT, ["n", 2, filters])],
+        [*map(numpy_helper.from_array, parameters, ["w", "b"]), shape],
+    )
+    opsets = [helper.make_opsetid("", 18)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    content[MOMENTS_FILE] = model.SerializeToString()
+    folder, anchors = tmp_path_factory.mktemp("stemmed"), bundle().anchors()
+    (folder / MOMENTS_FILE).write_bytes(content[MOMENTS_FILE])
+    inputs = Preprocessor(bundle().manifest.preprocessing)(anchors.frames)
+    moments = Session(folder / MOMENTS_FILE, 1).run({"image": inputs})["moments"]
+    content[ANCHORS_FILE] = pack_anchors(anchors.frames, anchors.labels, anchors.features, moments)
+    said = Moments(filters, parameters[0].size * 4 * 4)
+    manifest = replace(bundle().manifest, moments=said, members={})
+    return write_bundle(folder / "bundle", manifest, content)
 
 
 class Opened:
@@ -81,6 +124,15 @@ def domain(model: MomentModel, frames: NDArray[np.uint8], norm: Norm) -> Domain:
 def dim_network(model: MomentModel, seed: int = 0) -> Network:
     """With the domain 3 of dim frames."""
     return bundle_network(bundle()).with_domains({3: domain(model, dim(), norm(seed))})
+
+
+def network_of(of: Bundle) -> Network:
+    """The same of any bundle with these frames."""
+    model, classes = bundle_moments(of), len(of.manifest.classes)
+    shares = np.full((COUNT, classes), 1 / classes)
+    place = model.displacements(Engine(of, 1).moments(dim()), shares).mean(axis=0)
+    other = Domain(place.astype(np.float32), COUNT, norm(0))
+    return bundle_network(of).with_domains({3: other})
 
 
 def with_rows(network: Network) -> Network:
@@ -143,6 +195,45 @@ class TestLook:
         costs = [eyes.look(dim(n), net).watching_flops for net in (one, two) for n in (8, 16)]
         assert 0 < costs[0] < costs[2] and costs[1::2] == [2 * costs[0], 2 * costs[2]]
 
+    def test_of_the_first_layer_they_are_told_alone(self, stemmed: Bundle) -> None:
+        """Before the network runs, and bit for bit as if beside it, whatever it has learned."""
+        weight = "body.0.0.weight"
+        alone = Engine(stemmed, 1)
+        learned = Engine(stemmed, 1, {weight: 2 * stemmed.parameter(weight)})
+        found = alone.moments(images(COUNT))
+        assert found.shape == (COUNT, 2, stemmed.manifest.moments.channels)
+        np.testing.assert_array_equal(found, alone.observe(images(COUNT)).moments)
+        np.testing.assert_array_equal(found, learned.moments(images(COUNT)))
+        np.testing.assert_array_equal(found, stemmed.anchors().moments[:COUNT])
+
+    @pytest.mark.parametrize("has_stem", [False, True])
+    def test_every_frame_runs_through_one_network_once(
+        self, stemmed: Bundle, has_stem: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """And only that and telling the domains apart is counted."""
+        of, ran = stemmed if has_stem else bundle(), list[tuple[str, int]]()
+        run = Session.run
+
+        def counted(session: Session, feeds: Any, wanted: Any = None) -> Any:
+            ran.append((min(session.outputs), len(feeds["image"])))
+            return run(session, feeds, wanted)
+
+        eyes, network = Eyes(of, bundle_moments(of), 1), network_of(of)
+        frames = np.concatenate([images(COUNT), dim()])
+        monkeypatch.setattr(Session, "run", counted)
+        seen = eyes.look(frames, network)
+        assert (seen.domains == 3).sum() == COUNT
+        assert sum(n for output, n in ran if output == "features") == 2 * COUNT
+        assert sum(n for output, n in ran if output == "moments") == 2 * COUNT * has_stem
+        telling = Router(bundle_moments(of)).flops(2 * COUNT, 1)
+        assert seen.watching_flops == 2 * COUNT * Engine(of, 1).moment_flops + telling
+
+    def test_no_frames_are_no_trouble(self, eyes: Eyes, model: MomentModel) -> None:
+        for network in (bundle_network(bundle()), dim_network(model)):
+            seen = eyes.look(images(0), network)
+            assert seen.features.shape == (0, bundle().manifest.features)
+            assert seen.moments.shape == (0, 2, 3) and seen.domains.shape == (0,)
+
     def test_a_new_normalization_counts_from_the_next_frame_on(
         self, eyes: Eyes, model: MomentModel
     ) -> None:
@@ -172,10 +263,10 @@ def test_routing_for_once_neither_heeds_nor_changes_what_came_before(
     half = (images(COUNT) // 10 * 4).astype(np.uint8)
     network, untouched = dim_network(model), Eyes(bundle(), model, threads=1)
     moments = engine().observe(half).moments
-    fresh = eyes.route(moments, network.domains)
+    fresh = eyes.router().route(moments, network.domains)
     for other in (eyes, untouched):
         other.look(dim(), network)
-    np.testing.assert_array_equal(eyes.route(moments, network.domains), fresh)
+    np.testing.assert_array_equal(eyes.look(half, network, eyes.router()).domains, fresh)
     ours, theirs = (other.look(half, network).domains for other in (eyes, untouched))
     np.testing.assert_array_equal(ours, theirs)
     assert (ours != fresh).any()

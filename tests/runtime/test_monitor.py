@@ -82,6 +82,33 @@ def test_a_class_that_went_wrong_is_named_with_its_level_and_a_well_one_is_silen
     assert "good" not in {signal.subject for signal in watching.signals()}
 
 
+def test_a_signal_says_by_how_much_embarrassment_is_above_normal() -> None:
+    watching = monitor()
+    for frame in range(12):
+        watching.add_label("bad", 2.0, frame)
+        watching.add_label("worse", 3.0, frame)
+    excess = {signal.subject: signal.excess for signal in watching.signals()}
+    assert excess == {
+        ALL_CLASSES: pytest.approx(2.5 - 0.2),
+        "bad": pytest.approx(2.0 - 0.2),
+        "worse": pytest.approx(3.0 - 0.2),
+    }
+    assert watching.unlabelled_signal().excess == 0
+    for frame in range(12):
+        watching.add_unlabelled("bad", 1.0, frame)
+    assert watching.unlabelled_signal().excess == pytest.approx(1.0 - 0.2)
+
+
+@given(st.lists(st.floats(0, 3), min_size=1, max_size=60))
+def test_no_excess_is_negative(values: list[float]) -> None:
+    watching = monitor()
+    for frame, value in enumerate(values):
+        watching.add_label("a", value, frame)
+        watching.add_unlabelled("a", value, frame)
+        signals = [*watching.signals(), watching.unlabelled_signal()]
+        assert all(signal.excess >= 0 for signal in signals)
+
+
 def test_what_is_taken_as_normal_is_no_evidence_any_more() -> None:
     watching = monitor()
     for frame in range(40):

@@ -2,64 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sel_edge.bundle.domain import Domain
 from sel_edge.core.errors import BundleError
 from sel_edge.runtime.engine import Engine
 from sel_edge.runtime.head import Head
-from sel_edge.runtime.network import MIN_SCALE, Network, bundle_network
-from tests.runtime.trainable import HEAD, bundle, channels, images, latents, same, training
+from tests.runtime.networks import CHANNELS, CONV, CONV_BIAS, grown, norm, normed, rows, two_domains
+from tests.runtime.trainable import HEAD, bundle, images, latents, same, training
 from tests.runtime.trainable import labels as answers
-
-CONV, CONV_BIAS = "body.2.conv2.weight", "body.2.conv2.bias"
-CHANNELS = 12
-
-
-def own() -> Network:
-    return bundle_network(bundle())
-
-
-def rows(seed: int = 0, count: int = 3, name: str = CONV) -> dict[str, Any]:
-    rng = np.random.default_rng(seed)
-    shape = bundle().parameters()[name].shape
-    chosen = rng.permutation(shape[0])[:count]
-    return {name: (chosen, rng.normal(size=(count, *shape[1:])).astype(np.float32))}
-
-
-def norm(seed: int = 0, low: float = 0.5) -> dict[str, Any]:
-    rng = np.random.default_rng(seed)
-    layers = bundle().manifest.rungs["norm"].layers
-    parameters = bundle().parameters()
-    return {
-        layer.weight: (
-            rng.uniform(low, 2, len(parameters[layer.bias])).astype(np.float32),
-            rng.normal(size=len(parameters[layer.bias])).astype(np.float32),
-        )
-        for layer in layers
-    }
-
-
-def normed(network: Network, norm: dict[str, Any]) -> Network:
-    """With domain 1, or without it if its normalization is empty."""
-    place = np.arange(4, dtype=np.float32)
-    return network.with_domains({1: Domain(place, 64, norm) if norm else None})
-
-
-def grown(network: Network, *names: str) -> Head:
-    head, rng = network.head, np.random.default_rng(len(names))
-    more = rng.normal(size=(len(names), head.weight.shape[1])).astype(np.float32)
-    bias = rng.normal(size=len(names)).astype(np.float32)
-    return Head(
-        np.concatenate([head.weight, more]),
-        np.concatenate([head.bias, bias]),
-        (*head.classes, *names),
-    )
+from tests.runtime.updates import own
 
 
 def test_the_bundles_network_differs_in_nothing() -> None:
@@ -94,6 +50,9 @@ def test_the_hash_names_the_bits_and_not_the_way_to_them() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
+        lambda n: normed(n, norm()).with_rows_in(1, rows(0, 1)),
+        lambda n: normed(n, norm()).with_rows_in(1, rows(0, 2)),
+        lambda n: normed(n, norm()).with_rows_in(1, rows(1, 2, HEAD)),
         lambda n: n.with_rows(rows(0, 1)),
         lambda n: n.with_rows({CONV_BIAS: (np.array([0]), -n.parameter(CONV_BIAS)[:1])}),
         lambda n: normed(n, norm()),
@@ -139,42 +98,6 @@ def test_a_grown_network_loads_and_can_be_trained() -> None:
     step.step(step.prepare(latents("tail")), answers(8), learning_rate=0.01)
 
 
-def test_rows_trained_under_a_norm_come_back_as_they_were_trained() -> None:
-    network = normed(own(), norm(5))
-    step = training("tail", network.whole(1), channels("tail"))
-    step.step(step.prepare(latents("tail")), answers(8), learning_rate=0.05)
-    trained = {}
-    for layer in step.rung.layers:
-        for name in (layer.weight, layer.bias):
-            trained[name] = (step.channels[layer.weight], step.rows()[name])
-    learned = network.with_rows(network.rows_to_bundle_coordinates(trained, 1))
-    for name, value in step.applied(network.whole(1)).items():
-        np.testing.assert_allclose(learned.effective(1)[name], value, rtol=1e-5, atol=1e-6)
-    assert normed(learned, {}).changed.keys() == learned.changed.keys()
-
-
-def test_silenced_channels_keep_their_rows() -> None:
-    scale, shift = norm()[CONV]
-    scale[:3] = (0.0, MIN_SCALE / 2, -MIN_SCALE / 2)
-    network = normed(own(), {CONV: (scale, shift)})
-    chosen = np.arange(5)
-    values = np.ones((5, *network.parameter(CONV).shape[1:]), np.float32)
-    given_rows = {CONV: (chosen, values), CONV_BIAS: (chosen, values[:, 0, 0, 0])}
-    found = network.rows_to_bundle_coordinates(given_rows, 1)
-    for name in (CONV, CONV_BIAS):
-        assert found[name][0].tolist() == [3, 4] and np.isfinite(found[name][1]).all()
-
-
-@given(st.integers(0, 2**31), st.sampled_from([CONV, CONV_BIAS, HEAD, "fc.bias"]))
-@settings(max_examples=50)
-def test_coordinates_there_and_back(seed: int, name: str) -> None:
-    network = normed(own(), norm(seed))
-    ((tensor, (chosen, values)),) = rows(seed, name=name).items()
-    stored = network.rows_to_bundle_coordinates({tensor: (chosen, values)}, 1)
-    computed = network.with_rows(stored).whole(1)[tensor][chosen]
-    np.testing.assert_allclose(computed, values, rtol=1e-4, atol=1e-5)
-
-
 GOOD = np.zeros((1, CHANNELS, 3, 3), np.float32)
 
 
@@ -188,11 +111,19 @@ GOOD = np.zeros((1, CHANNELS, 3, 3), np.float32)
         {CONV: (np.array([0]), GOOD[:, 1:])},
         {CONV: (np.array([0]), GOOD.astype(np.float64))},
         {CONV: (np.array([0]), GOOD + np.nan)},
+        {CONV: (np.array([0.0]), GOOD)},
+        {CONV: (np.array([[0]]), GOOD)},
     ],
 )
 def test_rows_that_do_not_fit_are_refused(bad: Any) -> None:
-    with pytest.raises(BundleError, match="does not fit the network"):
-        own().with_rows(bad)
+    network = two_domains()
+    for put in (
+        network.with_rows,
+        lambda rows: network.with_rows_in(1, rows),
+        lambda rows: network.with_domains({1: replace(network.domains[1], rows=rows)}),
+    ):
+        with pytest.raises(BundleError, match="does not fit the network"):
+            put(bad)
 
 
 ONE = np.ones(CHANNELS, np.float32)

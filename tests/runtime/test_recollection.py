@@ -33,6 +33,10 @@ def filled(count: int, capacity: int = 100, capacity_bytes: int = PLENTY) -> Rec
     return found
 
 
+def numbers(recollection: Recollection, start: int = 0) -> list[int]:
+    return [number for number, _ in recollection.since(start)]
+
+
 @given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 20), st.integers(0, 1200))
 def test_the_newest_are_kept_as_far_as_frames_and_bytes_allow(
     ticks: list[int], capacity: int, capacity_bytes: int
@@ -43,7 +47,7 @@ def test_the_newest_are_kept_as_far_as_frames_and_bytes_allow(
         first += count
     room = min(first, capacity, max(1, capacity_bytes // FRAME_BYTES))
     assert len(recollection) == room
-    assert recollection.since(0) == list(range(first - room, first))
+    assert numbers(recollection) == list(range(first - room, first))
 
 
 def test_what_is_remembered_is_what_was_seen() -> None:
@@ -55,6 +59,7 @@ def test_what_is_remembered_is_what_was_seen() -> None:
         assert (found.frame == seen["frames"][index]).all() and found.frame.dtype == np.uint8
         assert found.feature.tobytes() == seen["features"][index].tobytes()
         assert found.place.tobytes() == seen["places"][index].tobytes()
+        assert found.label is None
     assert recollection.of(39) is None and recollection.of(47) is None
 
 
@@ -62,7 +67,7 @@ def test_signals_are_remembered_by_their_bytes_too() -> None:
     recollection = Recollection(100, 3 * 2 * 50 * 4)
     signals = np.random.default_rng(0).random((5, 2, 50), np.float32)
     recollection.add(0, **{**parts(5), "frames": signals})
-    assert recollection.since(0) == [2, 3, 4]
+    assert numbers(recollection) == [2, 3, 4]
     last = recollection.of(4)
     assert last is not None and (last.frame == signals[4]).all()
 
@@ -82,7 +87,31 @@ def test_what_the_caller_does_to_its_arrays_changes_nothing() -> None:
 
 @pytest.mark.parametrize(("start", "expected"), [(-5, 6), (0, 6), (4, 2), (5, 1), (6, 0), (99, 0)])
 def test_frames_from_a_number_on(start: int, expected: int) -> None:
-    assert filled(6).since(start) == list(range(6))[6 - expected :]
+    recollection = filled(6)
+    assert numbers(recollection, start) == list(range(6))[6 - expected :]
+    assert all(seen is recollection.of(number) for number, seen in recollection.since(start))
+
+
+def test_a_label_is_remembered_beside_what_was_seen_whatever_is_seen_later() -> None:
+    recollection = filled(4)
+    before = recollection.of(2)
+    recollection.label(2, "cat")
+    labels = [seen.label for _, seen in recollection.since(0)]
+    assert labels == [None, None, "cat", None] and numbers(recollection) == [0, 1, 2, 3]
+    recollection.renew(2, np.ones(FEATURES, np.float32), 9)
+    after = recollection.of(2)
+    assert before is not None and after is not None
+    assert (before.label, after.label) == (None, "cat") and after.frame is before.frame
+    recollection.label(2, "dog")
+    assert [seen.label for _, seen in recollection.since(2)] == ["dog", None]
+
+
+def test_a_label_of_a_forgotten_frame_brings_nothing_back() -> None:
+    recollection = filled(4, capacity=2)
+    recollection.label(0, "cat")
+    recollection.label(77, "cat")
+    assert recollection.of(0) is None and recollection.of(77) is None
+    assert numbers(recollection) == [2, 3] and len(recollection) == 2
 
 
 def test_renewing_changes_feature_and_domain_alone_and_not_the_order() -> None:
@@ -96,23 +125,13 @@ def test_renewing_changes_feature_and_domain_alone_and_not_the_order() -> None:
     assert (after.feature == 7).all() and after.domain == 9
     assert (before.feature != 7).all()
     assert (after.frame == before.frame).all() and (after.place == before.place).all()
-    assert recollection.since(0) == [0, 1, 2, 3]
+    assert numbers(recollection) == [0, 1, 2, 3]
     recollection.add(4, **parts(1))
-    assert recollection.since(0) == [1, 2, 3, 4]
+    assert numbers(recollection) == [1, 2, 3, 4]
 
 
 def test_a_forgotten_frame_is_not_renewed() -> None:
-    recollection = filled(4)
-    recollection.forget([1, 2, 77])
+    recollection = filled(4, capacity=2)
     recollection.renew(1, np.zeros(FEATURES, np.float32), 3)
     assert recollection.of(1) is None
-    assert len(recollection) == 2 and recollection.since(0) == [0, 3]
-
-
-def test_what_was_forgotten_makes_room() -> None:
-    recollection = filled(4, capacity=4)
-    recollection.forget([2, 3])
-    recollection.add(4, **parts(2))
-    assert recollection.since(0) == [0, 1, 4, 5]
-    recollection.forget(recollection.since(0))
-    assert len(recollection) == 0
+    assert len(recollection) == 2 and numbers(recollection) == [2, 3]

@@ -83,6 +83,26 @@ def test_results_are_the_callers_own() -> None:
     assert list(session.run(image(), ["logits"])) == ["logits"]
 
 
+def test_the_whole_graph_runs_whatever_is_wanted_of_it(tmp_path: Path) -> None:
+    """So whoever wants one output pays for all of them; the operations counted rely on it."""
+    value = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("Neg", ["image"], ["wanted"]),
+        helper.make_node("Gather", ["image", "place"], ["other"]),
+    ]
+    ends = [value(name, TensorProto.FLOAT, ["n"]) for name in ("image", "wanted", "other")]
+    inputs = [ends[0], value("place", TensorProto.INT64, [1])]
+    made = helper.make_model(
+        helper.make_graph(nodes, "two paths", inputs, ends[1:]),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    (tmp_path / "graph.onnx").write_bytes(made.SerializeToString())
+    feeds = {"image": np.ones(3, np.float32), "place": np.array([3])}
+    with pytest.raises(Exception, match="Gather"):  # onnxruntime has no common error type
+        Session(tmp_path / "graph.onnx", 1).run(feeds, ["wanted"])
+
+
 def test_memory_that_is_not_kept_changes_nothing() -> None:
     frugal = graph(GRAPH_FILE, keep_memory=False)
     for count in (1, 5, 2):

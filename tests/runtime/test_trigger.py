@@ -11,7 +11,7 @@ from sel_edge.runtime.trigger import FORGET_FRAMES, Signal, Trigger
 
 
 def signal(score: float, samples: int = 10, subject: str = "cat", onset: int = 0) -> Signal:
-    return Signal(subject, score, samples, onset, (subject,), "why")
+    return Signal(subject, score, samples, onset, (subject,), 0.5, "why")
 
 
 def frames_fired(trigger: Trigger, scores: list[float]) -> list[int]:
@@ -68,10 +68,22 @@ def test_attempts_are_remembered_while_a_subject_is_away() -> None:
 
 def test_what_is_learned_along_with_another_counts_as_attempted() -> None:
     trigger = Trigger(20, 1, 0)
-    both = Signal("all", 25, 30, 0, ("cat", "dog"), "why")
+    both = Signal("all", 25, 30, 0, ("cat", "dog"), 0.5, "why")
     assert trigger.fire(0, [both, signal(10), signal(10, subject="cow")]) == [both]
     assert trigger.fire(1, [signal(25)]) == []
     assert trigger.fire(2, [signal(25, subject="cow")])
+
+
+def test_who_may_not_fire_stays_ready_and_uses_nothing_up() -> None:
+    trigger = Trigger(20, 2, 9)
+    both = [signal(25), signal(25, subject="dog")]
+    assert not trigger.fire(0, both)
+    assert not trigger.fire(1, both, may_fire=lambda _: False)
+    assert [s.subject for s in trigger.fire(2, both, may_fire=lambda s: s.subject == "dog")] == [
+        "dog"
+    ]
+    assert not trigger.fire(10, both)
+    assert [s.subject for s in trigger.fire(11, both)] == ["cat"]
 
 
 @given(st.lists(st.floats(0, 19.99), max_size=50))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from sel_edge.bundle.domain import Domain
+from sel_edge.bundle.domain import OWN, Domain
 from sel_edge.runtime.head import Head
 from sel_edge.runtime.network import Network, bundle_network
 from tests.runtime.trainable import bundle
@@ -15,21 +17,45 @@ def own() -> Network:
 
 
 def updated(network: Network, rng: np.random.Generator) -> Network:
-    """The network after one random update: rows, a domain or another classifier."""
-    kind = rng.integers(0, 4)
+    """The network after one random update: rows, a domain or another classifier, or the same in a
+    domain alone."""
+    kind = rng.integers(0, 6)
     if kind == 0:
-        domain = Domain(rng.normal(size=4).astype(np.float32), 64, _norm(network, rng))
-        goes = network.domains and rng.random() < 0.2
-        return network.with_domains({1: None if goes else domain})
+        return _with_domain(network, rng)
+    number = int(rng.choice([OWN, *network.domains]))
     if kind == 1:
         return network.with_head(_head(network, rng))
+    if kind == 2:
+        return network.with_head_in(number, _head_in(network, number, rng))
+    if kind == 3 and number != OWN:
+        return _with_fewer_rows(network, number, rng)
     names = sorted(set(network.base.parameters) - {network.base.head_weight})
     rows = {}
     for name in rng.choice(names, rng.integers(1, 4), replace=False):
         shape = network.parameter(name).shape
         chosen = rng.permutation(shape[0])[: rng.integers(1, shape[0] + 1)]
         rows[str(name)] = (chosen, rng.normal(size=(len(chosen), *shape[1:])).astype(np.float32))
-    return network.with_rows(rows)
+    return network.with_rows_in(number, rows)
+
+
+def _with_domain(network: Network, rng: np.random.Generator) -> Network:
+    """With a domain that is new, or gone, or in other words, with its rows or without."""
+    number = int(rng.integers(1, 4))
+    domain = Domain(rng.normal(size=4).astype(np.float32), 64, _norm(network, rng))
+    if number in network.domains and rng.random() < 0.5:
+        domain = replace(domain, rows=network.domains[number].rows)
+    goes = number in network.domains and rng.random() < 0.3
+    return network.with_domains({number: None if goes else domain})
+
+
+def _with_fewer_rows(network: Network, number: int, rng: np.random.Generator) -> Network:
+    """With some of the rows that a domain has to itself."""
+    domain, rows = network.domains[number], {}
+    for name, (indices, values) in domain.rows.items():
+        kept = rng.random(len(indices)) < 0.6
+        if kept.any():
+            rows[name] = (indices[kept], values[kept])
+    return network.with_domains({number: replace(domain, rows=rows)})
 
 
 def _norm(network: Network, rng: np.random.Generator) -> dict:
@@ -51,3 +77,19 @@ def _head(network: Network, rng: np.random.Generator) -> Head:
     weight[1:kept] = network.head.weight[1:kept]
     bias = rng.normal(size=count).astype(np.float32)
     return Head(weight, bias, tuple(names))
+
+
+def _head_in(network: Network, number: int, rng: np.random.Generator) -> Head:
+    """A domain's, with some rows changed, some as the shared ones, and perhaps a class more."""
+    shared, head = network.head, network.head_in(number)
+    weight, bias = head.weight.copy(), head.bias.copy()
+    weight[rng.integers(len(weight))] += 1
+    back = rng.random(len(weight)) < 0.3
+    weight[back], bias[back] = shared.weight[back], shared.bias[back]
+    more = int(rng.integers(0, 2))
+    row = rng.normal(size=(more, weight.shape[1])).astype(np.float32)
+    return Head(
+        np.concatenate([weight, row]),
+        np.concatenate([bias, rng.normal(size=more).astype(np.float32)]),
+        (*head.classes, *(f"seen-{rng.integers(10**6)}" for _ in range(more))),
+    )

@@ -1,4 +1,4 @@
-"""The adaptation benchmark: its stories are what they say, its contestants do what they claim."""
+"""The adaptation benchmark: its stories are what they say."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 
 from sel_edge.data.dataset import Dataset
-from sel_edge.pretrain.batches import Normalization
-from sel_edge.pretrain.model import ResNet18
 from tools.adapt_bench.outcome import Outcome
 from tools.adapt_bench.stories import (
     DELAY_FRAMES,
@@ -22,14 +19,6 @@ from tools.adapt_bench.stories import (
     Size,
     Story,
     tell,
-)
-from tools.adapt_bench.torch_tuning import (
-    GRID,
-    Lesson,
-    Settings,
-    batch_statistics,
-    fine_tune,
-    with_classes,
 )
 
 CLASSES = (
@@ -119,54 +108,3 @@ def test_recovery_is_counted_from_the_onset() -> None:
     right = [True] * 300 + [False] * 200 + [True] * 400
     assert Outcome({}, 0.0, 0.0, right=right).recovery_frames(300) == 195
     assert Outcome({}, 0.0, 0.0).recovery_frames(0) is None
-
-
-@pytest.fixture(scope="module")
-def lesson() -> Lesson:
-    return Lesson(TEST.frames[:64], TEST.labels[:64], 10)
-
-
-def network(classes: int = 10) -> ResNet18:
-    torch.manual_seed(0)
-    return ResNet18(classes, width=8).eval()
-
-
-NORMALIZE = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-
-
-def test_fine_tuning_changes_a_copy_and_counts_its_samples(lesson: Lesson) -> None:
-    model = network()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    tuned = fine_tune(model, NORMALIZE, lesson, Settings(2, 0.01, True, False), 0)
-    assert tuned.samples == 2 * 64 and tuned.wall_s > 0
-    assert all((model.state_dict()[name] == value).all() for name, value in before.items())
-    assert not (tuned.model.conv1.weight == model.conv1.weight).all()
-
-
-def test_only_what_is_asked_for_is_trained(lesson: Lesson) -> None:
-    model = network()
-    settings = Settings(1, 0.1, False, True)
-    last = fine_tune(model, NORMALIZE, lesson, settings, 0, lambda m: list(m.fc.parameters())).model
-    assert (last.conv1.weight == model.conv1.weight).all()
-    assert not (last.fc.weight == model.fc.weight).all()
-
-
-def test_new_classes_get_rows_and_old_ones_keep_theirs() -> None:
-    model = network(8)
-    grown = with_classes(model, 10, 0)
-    assert grown.fc.out_features == 10 and (grown.fc.weight[:8] == model.fc.weight).all()
-
-
-def test_the_statistics_of_a_batch_are_those_of_the_batch() -> None:
-    model = batch_statistics(network(), NORMALIZE, TEST.frames[:32])
-    x = NORMALIZE(TEST.frames[:32], torch.device("cpu"))
-    with torch.no_grad():
-        stem = model.conv1(x)
-    assert model.bn1.running_mean is not None
-    torch.testing.assert_close(model.bn1.running_mean, stem.mean((0, 2, 3)), atol=1e-5, rtol=1e-4)
-
-
-def test_the_grid_is_what_the_suite_asks_for() -> None:
-    assert {settings.batch_statistics for settings in GRID} == {False, True}
-    assert {settings.balanced for settings in GRID} == {False, True}
-    assert len({settings.learning_rate for settings in GRID}) == 3

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sel_edge.bundle.bundle import Bundle
 from sel_edge.cli.export_bundle import make_bundle
 from sel_edge.cli.export_source import from_run
 from sel_edge.compile.ladder import LadderOptions
 from sel_edge.data.dataset import Dataset, Splits
-from sel_edge.pretrain.batches import Normalization, evaluation_batch
+from sel_edge.pretrain.batches import Normalization
+from sel_edge.pretrain.model import ResNet18
 from sel_edge.pretrain.trained import anchor_indices, load_trained
 
 NETWORKS = Path(__file__).parent / "networks"
@@ -28,12 +26,16 @@ class Subject:
         run: its finished run.
         spec: SPEC of the data it was trained on.
         bundle: its bundle.
+        model: the same network as torch has it, in evaluation mode; nobody changes it.
+        normalize: from pixels to its input.
         anchors: what every contestant may replay: training images that training never saw.
     """
 
     run: Path
     spec: str
     bundle: Bundle
+    model: ResNet18
+    normalize: Normalization
     anchors: Dataset
 
     @property
@@ -58,25 +60,8 @@ def make_subject(run: Path, spec: str, splits: Splits, folder: Path, **options: 
         options: of the ladder.
     """
     bundle = make_bundle(from_run(run, spec), folder / run.name, LadderOptions(**options), False)
-    info = load_trained(run).run.info
+    trained = load_trained(run)
+    info = trained.run.info
     anchors = splits.train.subset(anchor_indices(splits.train, info, 0))
-    return Subject(run, spec, bundle.bundle, anchors)
-
-
-def normalization(subject: Subject) -> Normalization:
-    """From pixels to the network's input."""
-    view = subject.bundle.manifest.preprocessing
-    return Normalization(tuple(view.mean), tuple(view.std))
-
-
-def torch_answers(model: Any, normalize: Normalization, frames: NDArray[np.uint8]) -> Any:
-    """Class numbers int64 [n] by a torch network."""
-    import torch
-
-    size = evaluation_batch(frames)
-    with torch.inference_mode():
-        parts = [
-            model(normalize(frames[start : start + size], torch.device("cpu"))).argmax(1).numpy()
-            for start in range(0, len(frames), size)
-        ]
-    return np.concatenate(parts)
+    normalize = Normalization(tuple(info["data"]["mean"]), tuple(info["data"]["std"]))
+    return Subject(run, spec, bundle.bundle, trained.model, normalize, anchors)

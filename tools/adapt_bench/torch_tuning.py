@@ -1,15 +1,10 @@
-"""The yardstick: torch fine-tuning with the same labels and the same replay, and its relatives.
-
-Full fine-tuning is tuned with the exam in view, in its favour: all of `GRID` at five epochs, then
-the best few at twenty too, and the best of them all counts, with its own cost.
-"""
+"""Fine-tuning with torch: of everything, of the classifier, of the normalization, of no weights."""
 
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,15 +13,15 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softmax
 
 from sel_edge.core.rng import generator
-from sel_edge.pretrain.batches import Normalization
 from sel_edge.pretrain.model import ResNet18
+from tools.adapt_bench.way import PLAIN, Way
 
 BATCH = 32
 MOMENTUM = 0.9
 TENT_BATCH = 64
 TENT_LEARNING_RATE = 1e-3
-LONG = 20
-FINALISTS = 2
+FORWARD_BATCH = 64
+"""Where nothing is trained; batches of hundreds leave the caches and take up to twice as long."""
 
 
 @dataclass(frozen=True)
@@ -46,87 +41,108 @@ class Settings:
     balanced: bool
 
 
-GRID = tuple(
-    Settings(5, rate, statistics, balanced)
-    for rate in (0.003, 0.01, 0.03)
-    for statistics in (False, True)
-    for balanced in (False, True)
-)
-
-
 @dataclass(frozen=True)
 class Lesson:
     """What there is to learn from.
 
     Attributes:
-        frames: uint8 [N, H, W, C], labels first, replay after.
+        inputs: float32 [N, C, H, W], labels first, replay after; normalized once for all epochs.
         labels: int64 [N].
         classes: how many there are in all.
     """
 
-    frames: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    inputs: Tensor
+    labels: Tensor
     classes: int
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """A network after fine-tuning.
-
-    Attributes:
-        samples: forward and backward passes, in samples.
-        step_s: seconds of one step of `BATCH` samples, median.
-    """
+    """A network after fine-tuning, and how many samples it took, counted each time."""
 
     model: ResNet18
     samples: int
-    step_s: float
-
-    @property
-    def wall_s(self) -> float:
-        """Seconds of all steps."""
-        return self.samples / BATCH * self.step_s
 
 
 def fine_tune(
     model: ResNet18,
-    normalize: Normalization,
     lesson: Lesson,
     settings: Settings,
     seed: int,
-    trained: Callable[[nn.Module], list[nn.Parameter]] = lambda model: list(model.parameters()),
-    steps_max: int | None = None,
+    way: Way = PLAIN,
+    samples: int | None = None,
 ) -> Tuned:
-    """Fine-tune a copy of a network.
+    """Train all parameters of a copy of a network.
 
     Args:
         model: where to start; new rows are added for classes that it lacks.
-        normalize: from pixels to its input.
         lesson: what to learn from.
         settings: how.
         seed: of the order.
-        trained: which parameters change.
-        steps_max: stop after so many steps; None for none.
+        way: how torch computes.
+        samples: stop once so many were drawn; None for all.
     """
-    model = with_classes(model, lesson.classes, seed)
-    model.train(settings.batch_statistics)
-    chosen = trained(model)
-    optimizer = torch.optim.SGD(chosen, settings.learning_rate, momentum=MOMENTUM)
-    for parameter in model.parameters():
-        parameter.requires_grad_(any(parameter is other for other in chosen))
-    batches = list(_batches(lesson.labels, settings, seed))[:steps_max]
-    times, samples = [], 0
-    for number, batch in enumerate(batches):
-        start = time.perf_counter()
-        optimizer.param_groups[0]["lr"] = settings.learning_rate * (1 - number / len(batches))
-        logits = model(normalize(lesson.frames[batch], torch.device("cpu")))
-        loss = cross_entropy(logits, torch.from_numpy(lesson.labels[batch]))
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        optimizer.step()
-        times.append(time.perf_counter() - start)
-        samples += len(batch)
-    return Tuned(model.eval(), samples, float(np.median(times)))
+    model = way.network(with_classes(model, lesson.classes, seed)).train(settings.batch_statistics)
+    parameters, rate = list(model.parameters()), settings.learning_rate
+    placed = Lesson(way.inputs(lesson.inputs), lesson.labels, lesson.classes)
+    orders = _orders(lesson.labels.numpy(), settings, seed, samples)
+    drawn = _descend(model, parameters, placed, orders, rate, way)
+    return Tuned(model.eval(), drawn)
+
+
+def fine_tune_classifier(
+    model: ResNet18, lesson: Lesson, settings: Settings, seed: int, way: Way = PLAIN
+) -> Tuned:
+    """Train the classifier of a copy of a network, on features that are computed once.
+
+    Nothing below the classifier changes and nothing is augmented, so every epoch would compute the
+    same features again. Its samples are therefore those of one epoch.
+    """
+    model = way.network(with_classes(model, lesson.classes, seed)).eval()
+    x = way.inputs(lesson.inputs)
+    with torch.no_grad(), way.autocast():
+        parts = [model.features(part).float() for part in torch.split(x, FORWARD_BATCH)]
+    seen = Lesson(torch.cat(parts), lesson.labels, lesson.classes)
+    orders = _orders(lesson.labels.numpy(), settings, seed, None)
+    _descend(model.fc, list(model.fc.parameters()), seen, orders, settings.learning_rate, PLAIN)
+    return Tuned(model, len(lesson.labels))
+
+
+def step(
+    forward: Callable[[Tensor], Tensor],
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    labels: Tensor,
+    way: Way,
+) -> None:
+    """Forward pass, backward pass and optimizer, once."""
+    with way.autocast():
+        logits = forward(inputs)
+    loss = cross_entropy(logits.float(), labels)
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    optimizer.step()
+
+
+def gradient_descent(parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    """What every step of full fine-tuning uses."""
+    return torch.optim.SGD(parameters, rate, momentum=MOMENTUM, fused=True)
+
+
+def _descend(
+    forward: Callable[[Tensor], Tensor],
+    parameters: list[nn.Parameter],
+    lesson: Lesson,
+    orders: list[NDArray[np.int64]],
+    rate: float,
+    way: Way,
+) -> int:
+    """One step per order; how many samples they drew."""
+    optimizer = gradient_descent(parameters, rate)
+    for number, order in enumerate(orders):
+        optimizer.param_groups[0]["lr"] = rate * (1 - number / len(orders))
+        step(forward, optimizer, lesson.inputs[order], lesson.labels[order], way)
+    return sum(len(order) for order in orders)
 
 
 def with_classes(model: ResNet18, classes: int, seed: int) -> ResNet18:
@@ -142,12 +158,24 @@ def with_classes(model: ResNet18, classes: int, seed: int) -> ResNet18:
     return model
 
 
+def _orders(
+    labels: NDArray[np.int64], settings: Settings, seed: int, samples: int | None
+) -> list[NDArray[np.int64]]:
+    """The indices of every step, until all epochs are over or enough samples were drawn."""
+    found, drawn = [], 0
+    for order in _batches(labels, settings, seed):
+        if samples is not None and drawn >= samples:
+            break
+        found.append(order)
+        drawn += len(order)
+    return found
+
+
 def _batches(
     labels: NDArray[np.int64], settings: Settings, seed: int
 ) -> Iterator[NDArray[np.int64]]:
     rng = generator(seed, "order")
-    counts = np.bincount(labels)
-    weights = 1.0 / counts[labels]
+    weights = 1.0 / np.bincount(labels)[labels]
     for _ in range(settings.epochs):
         if settings.balanced:
             order = rng.choice(len(labels), len(labels), p=weights / weights.sum())
@@ -158,58 +186,46 @@ def _batches(
             yield order[start : start + BATCH]
 
 
-def best_full(
-    tune: Callable[[Settings], Tuned], examine: Callable[[Tuned], float]
-) -> tuple[Settings, Tuned]:
-    """The best of `GRID`, and of its best few at twenty epochs, by the exam itself."""
-    found = [(settings, tune(settings)) for settings in GRID]
-    scores = [examine(tuned) for _, tuned in found]
-    for index in np.argsort(scores)[::-1][:FINALISTS]:
-        settings = replace(found[index][0], epochs=LONG)
-        found.append((settings, tune(settings)))
-        scores.append(examine(found[-1][1]))
-    return found[int(np.argmax(scores))]
-
-
-def tent(
-    model: ResNet18, normalize: Normalization, frames: NDArray[np.uint8]
-) -> tuple[Tuned, NDArray[np.int64]]:
+class Tent:
     """Entropy minimization over the normalization's scale and shift (Wang et al. 2021).
 
-    Returns:
-        The network after the stream, and its answers on the way, int64 [N].
+    Args:
+        model: where to start; it is copied.
+        way: how torch computes.
     """
-    model = copy.deepcopy(model).train()
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    chosen = []
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.track_running_stats = False
-            module.running_mean = module.running_var = None
-            chosen += [module.weight.requires_grad_(), module.bias.requires_grad_()]
-    optimizer = torch.optim.Adam(chosen, TENT_LEARNING_RATE)
-    answers, times = [], []
-    for start in range(0, len(frames), TENT_BATCH):
-        begun = time.perf_counter()
-        logits: Tensor = model(normalize(frames[start : start + TENT_BATCH], torch.device("cpu")))
-        entropy = -(softmax(logits, 1) * torch.log_softmax(logits, 1)).sum(1).mean()
-        optimizer.zero_grad()
-        entropy.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        answers.append(logits.detach().argmax(1).numpy())
-        times.append((time.perf_counter() - begun) * BATCH / TENT_BATCH)
-    return Tuned(model, len(frames), float(np.median(times))), np.concatenate(answers)
+
+    def __init__(self, model: ResNet18, way: Way = PLAIN) -> None:
+        self.model, self._way = way.network(copy.deepcopy(model)).train(), way
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(False)
+        chosen: list[nn.Parameter] = []
+        for module in self.model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.track_running_stats = False
+                module.running_mean = module.running_var = None
+                chosen += [module.weight, module.bias]
+        for parameter in chosen:
+            parameter.requires_grad_()
+        self._optimizer = torch.optim.Adam(chosen, TENT_LEARNING_RATE)
+
+    def learn(self, inputs: Tensor) -> None:
+        """See the next frames of a stream, float [N, C, H, W]."""
+        for part in torch.split(self._way.inputs(inputs), TENT_BATCH):
+            with self._way.autocast():
+                logits: Tensor = self.model(part)
+            logits = logits.float()
+            entropy = -(softmax(logits, 1) * torch.log_softmax(logits, 1)).sum(1).mean()
+            self._optimizer.zero_grad()
+            entropy.backward()  # type: ignore[no-untyped-call]
+            self._optimizer.step()
 
 
-def batch_statistics(
-    model: ResNet18, normalize: Normalization, frames: NDArray[np.uint8]
-) -> ResNet18:
-    """A copy whose normalization has the statistics of these frames."""
+def batch_statistics(model: ResNet18, inputs: Tensor) -> ResNet18:
+    """A copy whose normalization has the statistics of these inputs, float [N, C, H, W]."""
     model = copy.deepcopy(model).train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
-    with torch.inference_mode():
-        model(normalize(frames, torch.device("cpu")))
+    with torch.no_grad():
+        model(inputs)
     return model.eval()

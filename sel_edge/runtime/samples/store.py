@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sel_edge.core.errors import DataError
 from sel_edge.core.files import canonical_json, storage_errors, take_lock
+from sel_edge.core.frames import Frames
 from sel_edge.runtime.samples.answers import move_to_labelled
 from sel_edge.runtime.samples.database import SampleFile
 from sel_edge.runtime.samples.desk import LabelDesk
@@ -99,7 +100,7 @@ class SampleStore(LabelDesk):
     def observe(
         self,
         first: int,
-        frames: NDArray[np.uint8] | NDArray[np.float32],
+        frames: Frames,
         predicted: Sequence[str],
         values: Sequence[TeachingValue],
         features: NDArray[np.float32],

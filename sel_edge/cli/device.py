@@ -1,0 +1,93 @@
+"""What every command does that lets a bundle live: refuse what does not fit, open the runtime."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sel_edge.bundle.bundle import Bundle
+from sel_edge.cli.board import open_board
+from sel_edge.core import provenance
+from sel_edge.core.budget import Budget, load_budget
+from sel_edge.core.errors import ConfigError, DataError
+from sel_edge.core.frames import described
+from sel_edge.core.ledger import LedgerWriter, Session
+from sel_edge.data.stream import Stream
+from sel_edge.energy.profile import load_profile
+from sel_edge.runtime.board import Board
+from sel_edge.runtime.loop import Runtime
+
+
+def named_board(profile: str | None) -> Board:
+    """This machine, with the profile of that name; a detected one without a name."""
+    return open_board(load_profile(profile) if profile else None)
+
+
+def given_budget(path: Path | None) -> Budget:
+    """The budget in a file; without a file, one without limits."""
+    return load_budget(path) if path else Budget()
+
+
+def require_fitting(network: Bundle, stream: Stream, state: Path, option: str) -> None:
+    """Refuse, before anything is written, what can only fail or do harm.
+
+    Args:
+        network: the bundle.
+        stream: what it is to see.
+        state: where the runtime is to keep what it learns.
+        option: that named this place.
+
+    Raises:
+        DataError: the stream's frames are not of the bundle's kind and shape.
+        ConfigError: the state would lie inside the bundle, which would damage it.
+    """
+    expected = network.manifest.preprocessing.frame_shape
+    if stream.frame_shape != expected:
+        raise DataError(
+            f"The frames of {stream.spec} are {described(stream.frame_shape)}.",
+            f"The bundle was made for {described(expected)}.",
+            "Name a source of that kind; ?size= and ?mode= convert images, and ?channels= says how "
+            "rows of a text file divide.",
+        )
+    inside = state.resolve()
+    if network.path.resolve() in (inside, *inside.parents):
+        raise ConfigError(
+            f"{option} {state} lies inside the bundle.",
+            "A bundle holds nothing but its own files.",
+            "Choose a directory outside it.",
+        )
+
+
+def open_runtime(
+    bundle: Bundle,
+    ledger: LedgerWriter,
+    board: Board,
+    stream: Stream,
+    budget: Budget | None = None,
+    threads: int | None = None,
+) -> Runtime:
+    """A runtime whose ledger says what network runs, what it was trained on and what it sees."""
+    manifest = bundle.manifest
+    data = manifest.provenance.get("data")
+    trained_on = f"{data.get('spec')}, {data.get('note')}" if isinstance(data, dict) else "unknown"
+    name = f"{manifest.model.name} of width {manifest.model.width}"
+    with ExitStack() as undo:
+        runtime = undo.enter_context(Runtime(bundle, ledger, board, budget, threads=threads))
+        ledger.identify("network", f"{name}, trained on {trained_on}".rstrip(", "))
+        ledger.record_session(
+            Session(
+                frame=ledger.frames(),
+                started_utc=datetime.fromtimestamp(board.clock(), UTC).isoformat(
+                    timespec="seconds"
+                ),
+                source=stream.spec,
+                source_sha256=stream.sha256,
+                note=stream.note,
+                meter=board.meter.name,
+                energy_origin=board.meter.origin,
+                versions=provenance.versions(),
+            )
+        )
+        undo.pop_all()  # from here on the caller closes it
+    return runtime
