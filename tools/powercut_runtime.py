@@ -50,8 +50,6 @@ CONFIG = RuntimeConfig(
     restored_labels=32,
     adapter=AdapterSettings(steps=10),
 )
-SETTINGS = SampleSettings(flush_s=0.0)
-"""What a tick brought is written at its end, so that it may be told of."""
 MOST_FRAMES = 1500
 """After them the device is set up anew, before the store lets go of the first labels."""
 
@@ -65,6 +63,8 @@ class RuntimeJob:
 
     longest_s = 0.4
     """Some ticks and an update fit into it."""
+    settings = SampleSettings(flush_s=0.0)
+    """What a tick brought is written at its end, so that it may be told of."""
 
     def __init__(self, directory: Path) -> None:
         self._directory, self._bundle = directory / "state", open_bundle(BUNDLE)
@@ -116,7 +116,7 @@ class RuntimeJob:
 
     @contextmanager
     def _runtime(self) -> Iterator[Runtime]:
-        vars(loop)["SampleStore"] = partial(SampleStore, settings=SETTINGS)
+        vars(loop)["SampleStore"] = partial(SampleStore, settings=self.settings)
         with (
             LedgerWriter(self._directory / LEDGER_FILE) as ledger,
             Runtime(self._bundle, ledger, _board(), BUDGET, CONFIG, threads=1) as runtime,

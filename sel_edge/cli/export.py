@@ -53,7 +53,7 @@ ONNX_NOTE = (
 @click.option(
     "--frames",
     type=click.IntRange(2, MAX_BATCH),
-    default=64,
+    default=32,
     show_default=True,
     help="Frames per estimate of norm.",
 )

@@ -52,7 +52,7 @@ class LadderOptions:
 
     rungs: tuple[str, ...] = RUNGS
     batch: int = 32
-    frames: int = 64
+    frames: int = 32
     share: float = 0.1
     deep_from: str | None = None
     optimizer: Optimizer = field(default_factory=Sgd)

@@ -159,14 +159,18 @@ class LedgerWriter(Closing):
     def current_network(self) -> str | None:
         """Hash of the network that the last kept update or rollback left; None before the first.
 
-        A rollback is taken to come after an update of the same frame.
+        A rollback is taken to come after an update of the same frame, unless a decision to keep
+        one follows it.
         """
-        rows = (
-            self._last("SELECT frame, network FROM decisions WHERE kind = 'rollback'"),
-            self._last("SELECT frame, network_after AS network FROM updates WHERE kept"),
-        )
-        found = [row for row in rows if row is not None]  # of equals, max takes the first
-        last = max(found, key=lambda row: int(row["frame"]), default=None)
+        back = self._last("SELECT id, frame, network FROM decisions WHERE kind = 'rollback'")
+        update = self._last("SELECT frame, network_after AS network FROM updates WHERE kept")
+        if back is None or update is None:
+            last = back or update
+        elif back["frame"] == update["frame"]:
+            query = "SELECT id FROM decisions WHERE kind = 'keep' AND id > ?"
+            last = back if self._last(query, back["id"]) is None else update
+        else:
+            last = max(back, update, key=lambda row: int(row["frame"]))
         return None if last is None else str(last["network"])
 
     def current_levels(self, network: str, domain: int) -> Levels | None:

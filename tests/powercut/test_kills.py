@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sel_edge.runtime.samples.records import SampleSettings
 from tools.powercut import RUNTIME_JOB, kill_runs
+from tools.powercut_runtime import RuntimeJob
 
 COUNTER = "tests.powercut.test_kills:CarelessCounter"
 
@@ -51,6 +53,12 @@ class Quitter:
         return []
 
 
+class HastyRuntime(RuntimeJob):
+    """Tells of labels that are not written yet."""
+
+    settings = SampleSettings(flush_s=1e6)
+
+
 def test_slots_lose_nothing() -> None:
     assert kill_runs(40, seed=1) == {"kills": 40, "lost": 0}
 
@@ -62,6 +70,10 @@ def test_slots_lose_nothing_in_a_thousand_kills() -> None:
 
 def test_a_runtime_loses_nothing_that_it_told_of() -> None:
     assert kill_runs(20, seed=1, job=RUNTIME_JOB) == {"kills": 20, "lost": 0}
+
+
+def test_a_runtime_that_tells_too_early_is_found_out() -> None:
+    assert kill_runs(20, seed=1, job="tests.powercut.test_kills:HastyRuntime")["lost"] > 0
 
 
 @pytest.mark.proof

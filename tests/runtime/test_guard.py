@@ -202,11 +202,15 @@ def test_a_new_class_must_be_answered_better_than_by_guessing(
     assert verdict_on(GOOD, GROWN, told, base=GOOD, taught="c").accepted == proved
 
 
-def test_a_new_class_is_proved_by_its_own_labels_alone() -> None:
-    known = labelled(np.eye(2, dtype=np.float32)[[0, 1] * 10], "ab" * 10)
-    assert not verdict_on(UNSURE, GROWN, known, taught="c").accepted
-    few = labelled(np.zeros((3, 2), np.float32), "ccc")
-    assert not verdict_on(GOOD, GROWN, few, base=GOOD, taught="c").accepted
+def test_that_a_new_class_is_answered_right_is_enough() -> None:
+    """What it takes from faint a's outweighs, in nats, what it gains; a's proper are kept."""
+    features = np.array([[0, 0]] * 6 + [[0.3, 0]] * 6, np.float32)
+    told = labelled(features, "cccccc" + "aaaaaa")
+    verdict = verdict_on(GOOD, GROWN, told, base=GOOD, taught="c")
+    assert verdict.accepted
+    assert not verdict_on(GOOD, GROWN, told.where(features[:, 0] > 0), GOOD, taught="c").accepted
+    spoiled = Anchors(np.array([[0.3, 0], [0, 1]] * 10, np.float32), np.array([0, 1] * 10))
+    assert not verdict_on(GOOD, GROWN, told, GOOD, taught="c", guarded=spoiled).accepted
 
 
 @pytest.mark.parametrize("n", [4, 8, 32])

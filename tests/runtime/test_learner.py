@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,15 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sel_edge.bundle.bundle import Bundle
 from sel_edge.runtime.adapter import AdapterSettings
-from sel_edge.runtime.config import RuntimeConfig
-from sel_edge.runtime.guard import Anchors, Tolerance
-from sel_edge.runtime.head import Head
-from sel_edge.runtime.learner import BETTER_KNOWN, SETTLE_SAMPLES, Learner
+from sel_edge.runtime.guard import Tolerance
+from sel_edge.runtime.learner import BETTER_KNOWN, SETTLE_SAMPLES
 from sel_edge.runtime.work import finish
 from tests.runtime.clouds import (
-    GROWN,
     HEAD,
     KNOWN,
     TICK,
@@ -33,7 +28,6 @@ from tests.runtime.clouds import (
     told,
     with_lesson,
 )
-from tests.runtime.conftest import NEW_CLASS, Network, Patterns
 
 
 class TestWhenToLearn:
@@ -299,106 +293,3 @@ class TestLearning:
             assert one.normal.together.level > level + 0.5
         else:
             assert one.normal.together.level == level
-
-
-class TestHeadsFromElsewhere:
-    def test_a_head_with_more_classes_is_used_and_its_classes_are_no_news(self) -> None:
-        one, lesson = with_lesson()
-        told(one, ["f"] * 40, seen(["f"] * 40, 1), 96)
-        assert one.lesson(136) is lesson
-        one.adopt(GROWN)
-        assert one.lesson(137) is not lesson
-        names = named(40, 3, "abcdf")
-        logits = one.observe(seen(names, 4), names, 136 + np.arange(40))
-        np.testing.assert_array_equal(logits, GROWN.logits(seen(names, 4)))
-        assert one.embarrassment(176)["f"].labels == names.count("f")
-        now = one.lesson_now()
-        assert now is not None and now is not lesson and now.new == ()
-        attempt, _ = finish(one.learn(now))
-        assert attempt.head.classes == GROWN.classes
-
-    def test_a_head_with_fewer_classes_has_to_learn_the_others_anew(self) -> None:
-        one = learner()
-        one.adopt(GROWN)
-        told(one, ["f"] * 9, seen(["f"] * 9, 1), 10)
-        assert one.lesson(40) is one.lesson(41) is None
-        one.adopt(HEAD)
-        told(one, ["f"] * 40, seen(["f"] * 40, 2), 41)
-        assert one.lesson(81) is None
-        lesson = one.lesson(82)
-        assert lesson is not None and "f" in lesson.new
-        attempt, _ = finish(one.learn(lesson))
-        assert attempt.verdict.accepted and "f" in attempt.head.classes
-
-    def test_the_same_head_changes_nothing(self) -> None:
-        one, lesson = with_lesson()
-        one.adopt(Head(HEAD.weight.copy(), HEAD.bias.copy(), HEAD.classes))
-        assert one.lesson(98) is lesson and one.head is HEAD
-
-
-class TestLabels:
-    @settings(max_examples=30)
-    @given(st.lists(st.sampled_from(["a", "d", "f", None]), min_size=1, max_size=30))
-    def test_answers_are_given_before_any_label_is_looked_at(
-        self, labels: list[str | None]
-    ) -> None:
-        features = seen(["b"] * len(labels), 1)
-        logits = learner().observe(features, labels, np.arange(len(labels)))
-        np.testing.assert_array_equal(logits, HEAD.logits(features))
-
-    def test_frames_of_another_domain_are_forgotten_with_the_evidence(self) -> None:
-        one, lesson = with_lesson()
-        one.discard(())
-        assert one.lesson(98) is lesson
-        one.discard(range(10, 96))
-        assert one.lesson(98) is one.lesson(99) is None
-        assert sorted(one.material(lesson).frames) == list(range(10))
-        assert one.lesson_now() is None
-        names = ["a", "b"] * 12
-        assert list(attempts(one, names, seen(names, 5), 96)) == []
-
-    def test_labels_of_an_earlier_session_are_material_and_no_news(self) -> None:
-        one, names = learner(), named(96, 1)
-        for frame, (name, feature) in enumerate(zip(names, seen(names, 2, True), strict=True)):
-            one.remember(name, feature, frame)
-        assert one.embarrassment(96) == {} and one.lesson(96) is one.lesson(97) is None
-        now = one.lesson_now()
-        assert now is not None and len(one.material(now)) == 96
-
-    def test_what_the_network_sees_in_a_labelled_frame_now_is_what_teaches(self) -> None:
-        one, lesson = with_lesson()
-        feature = np.full(WIDTH, 7, np.float32)
-        one.renew(feature, 33)
-        material = one.material(lesson)
-        assert ((material.features == 7).all(axis=1) == (material.frames == 33)).all()
-
-
-def test_what_late_labels_teach_is_what_labels_on_time_teach(
-    bundle: Bundle, network: Network, patterns: Patterns
-) -> None:
-    names = (*bundle.manifest.classes, NEW_CLASS)
-    images, truths = patterns.draw(160, 5, names, tilted=True)
-    features, frames = network.features(images), np.arange(160)
-    head, anchors = Head(*bundle.head(), bundle.manifest.classes), bundle.anchors()
-    guarded = Anchors(anchors.features, anchors.labels)
-    on_time, late = (
-        Learner(head, head, guarded, True, bundle.manifest.standin, RuntimeConfig()) for _ in "ab"
-    )
-    on_time.observe(features, truths, frames)
-    late.observe(features, [None] * 160, frames)
-    for frame, name in enumerate(truths):
-        late.label(name, features[frame], frame)
-    found = [{n: w.exact for n, w in each.embarrassment(160).items()} for each in (on_time, late)]
-    exact = {name: value for name, value in found[0].items() if value is not None}
-    assert exact and {name: found[1][name] for name in exact} == exact
-    for tick in range(1, 4):
-        lessons = [each.lesson(160 + tick) for each in (on_time, late)]
-        if lessons[0] is not None and lessons[1] is not None:
-            (one, _), (two, _) = finish(on_time.learn(lessons[0])), finish(late.learn(lessons[1]))
-            np.testing.assert_array_equal(one.head.weight, two.head.weight)
-            assert one.labels == two.labels > 0 and one.verdict == two.verdict
-            assert lessons[0].excess == pytest.approx(lessons[1].excess)
-            assert replace(lessons[0], excess=0.0) == replace(lessons[1], excess=0.0)
-            return
-        assert lessons == [None, None]
-    raise AssertionError("nothing was learned")

@@ -296,7 +296,7 @@ class TestCarryingOut:
     ) -> None:
         deaf = Lived(lived.path, lived.bundle, RuntimeConfig(on=1e6))
         with deaf.runtime() as runtime:
-            for batch in stream(200, 3, 1.0, (NEW_CLASS,)):
+            for batch in stream(200, 2, 0.5, tilted=True):
                 runtime.process(batch)
             assert runtime._strangers.signal().samples > 5
             runtime.carry_out(runtime.plans()[0])

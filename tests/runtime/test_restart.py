@@ -197,6 +197,20 @@ class TestOtherNetworks:
         told = [d for d in lived.ledger.decisions if d.kind == "rollback"]
         assert [(d.network, d.frame) for d in told] == [(earlier, SHIFT_OVER * TICK_FRAMES + 20)]
 
+    def test_and_what_was_learned_right_then_is_no_going_back(self, lived: Lived) -> None:
+        """`sel-edge rollback` and then `sel-edge adapt`, with no frame between them."""
+        lived.run(stream(20, 4, 0.0))
+        with open_slots(lived.path, lived.bundle) as slots:
+            slots.rollback("bundle")
+        with Lived(lived.path, lived.bundle, DEAF).runtime() as runtime:
+            outcome = runtime.carry_out(runtime.plans()[0])
+            assert outcome.decisions[-1].kind == "keep"
+            found = runtime.network.hash
+        with LedgerWriter(lived.path / LEDGER_FILE) as ledger:
+            assert ledger.current_network() == found
+        lived.run(stream(20, 5, 0.0))
+        assert [d.kind for d in lived.ledger.decisions].count("rollback") == 1
+
     def test_one_whose_update_was_not_recorded_any_more(self, lived: Lived) -> None:
         """Power failed between the commit and the record."""
         network = bundle_network(lived.bundle)

@@ -18,12 +18,15 @@ from sel_edge.energy.profile import load_profile
 from sel_edge.runtime.board import Board, Rates
 from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.loop import Runtime, TickReport
-from tools.adapt_bench.contestants import Stage
+from tools.adapt_bench.contestants import BACKWARD, Stage
 from tools.adapt_bench.outcome import Outcome
 from tools.adapt_bench.stories import Label
 
 TICK_FRAMES = 16
 PROFILE = "generic-x86"
+SHORTEST_EPOCHS = 5
+WATCHING_SHARE = 0.003
+"""Of an inference, what watching a frame may take."""
 
 
 class Told:
@@ -114,12 +117,21 @@ class Told:
         self._right += [prediction == truth for prediction, truth in pairs]
 
 
-def run(config: RuntimeConfig, budget: Budget | None = None) -> Callable[[Stage], Outcome]:
+def budget_of(stage: Stage) -> Budget:
+    """What the device may spend on a story: a hundredth of the shortest full fine-tuning there is,
+    less what watching takes; so it never spends more, whatever the best full fine-tuning is."""
+    samples = len(stage.story.labels) + len(stage.subject.anchors.frames)
+    shortest = SHORTEST_EPOCHS * samples * BACKWARD * stage.subject.forward_flops
+    watching = WATCHING_SHARE * len(stage.story.frames) * stage.subject.forward_flops
+    return Budget(flops_per_day=int(max(shortest / 100 - watching, shortest / 200)))
+
+
+def run(config: RuntimeConfig) -> Callable[[Stage], Outcome]:
     """The runtime with some settings, as a contestant."""
 
     def contestant(stage: Stage) -> Outcome:
         with tempfile.TemporaryDirectory(prefix="sel-edge-") as folder:
-            return Told(stage, config, Path(folder), budget or Budget()).outcome()
+            return Told(stage, config, Path(folder), budget_of(stage)).outcome()
 
     return contestant
 
