@@ -129,6 +129,7 @@ def main() -> None:
         "kills": _recorded(options.kills, "kills"),
         "lost": _recorded(options.kills, "lost"),
         "suite": options.suite,
+        "quick": options.quick,
         "seeds": bench.seeds,
         "size": asdict(bench.size),
         "search": asdict(bench.search),

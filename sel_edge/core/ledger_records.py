@@ -116,7 +116,7 @@ class Update:
         kept: whether the guard accepted it.
         frames: unlabelled frames that it learned from.
         labels: labelled frames that it learned from.
-        steps: training steps; 0 for `norm`, which takes none.
+        steps: of work, before each of which the budget was asked; judging is among them.
         held_out: samples it was judged on; none of their labels taught it.
         exact: whether it was judged on labels; else by the calibrated stand-in.
         held_out_before, held_out_after: embarrassment on those, in nats: mean of the class means

@@ -180,7 +180,7 @@ class Adaptation:
         update = self._record(plan, done, frame, before, delta_bytes)
         self._predictor.learn(update)
         fire = Decision(frame, "fire", proposal.reason, proposal.classes)
-        return Outcome((fire, _conclusion(plan, done, frame)), (update,))
+        return Outcome((fire, _conclusion(plan, done, update)), (update,))
 
     def _conclude(self, plan: UpdatePlan, candidate: Candidate[Any], frame: int) -> int:
         """Keep a candidate or not; the bytes of what it changed."""
@@ -238,12 +238,12 @@ def _deferred(choice: Deferral, frame: int) -> Decision:
     return Decision(frame, "defer", reason, proposal.classes)
 
 
-def _conclusion(plan: UpdatePlan, done: Done[Candidate[Any]], frame: int) -> Decision:
+def _conclusion(plan: UpdatePlan, done: Done[Candidate[Any]], update: Update) -> Decision:
     proposal, candidate = plan.proposal, done.result
     if candidate is None:
         reason = f"{proposal.rung} stopped after {done.steps} steps and undone: {done.stopped}"
-        return Decision(frame, "stop", reason, proposal.classes)
-    kind: DecisionKind = "keep" if candidate.verdict.accepted else "reject"
+        return Decision(update.frame, "stop", reason, proposal.classes)
+    kind: DecisionKind = "keep" if update.kept else "reject"
     learned = f"{proposal.labels} labels" if proposal.labels else f"{proposal.frames} frames"
     reason = f"{proposal.rung}: {candidate.verdict.reason}; learned from {learned}"
-    return Decision(frame, kind, reason, proposal.classes)
+    return Decision(update.frame, kind, reason, proposal.classes)

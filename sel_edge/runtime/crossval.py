@@ -115,6 +115,12 @@ class _Answered:
         self.losses[at], self.right[at] = losses, right
 
 
-def of_classes(trial: Trial, classes: Collection[str]) -> Trial:
-    """The part of a trial with labels of some classes."""
-    return trial.where(np.array([name in classes for name in trial.names], np.bool_))
+def newest_of(trial: Trial, classes: Collection[str], count: int) -> Trial:
+    """The part of a trial with the last `count` labels of each of some classes."""
+    left = dict.fromkeys(classes, count)
+    chosen = np.zeros(len(trial), np.bool_)
+    for index in reversed(range(len(trial))):
+        if left.get(trial.names[index], 0) > 0:
+            left[trial.names[index]] -= 1
+            chosen[index] = True
+    return trial.where(chosen)

@@ -138,8 +138,8 @@ def judge(
     all classes counted alike, at a confidence of 95 % (`proved_gain`): a class that thrives at the
     expense of the others is no gain. A class that the head in use lacks has no embarrassment there:
     it cannot be answered at all. Where one is taught, it is also enough that it is answered better
-    than by guessing, as surely. It is harmless if the anchors keep within the tolerance on the whole, and no class
-    loses more than half of its right answers on them (and more than one).
+    than by guessing, as surely. It is harmless if the anchors keep within the tolerance on the
+    whole, and no class loses more than half of its right answers on them (and more than one).
     Anchors of the bundle's classes are compared with the bundle's own head, so that many small
     losses cannot add up; classes learned since, with the head in use.
 

@@ -60,7 +60,8 @@ def judge_norm(
         accepted = exact.score >= GAIN_SIGMA and exact.gain > MINIMUM_GAIN
         return _verdict(accepted, exact, "labels")
     if len(guess.before) < ENOUGH:
-        return _verdict(False, guess, STANDIN)
+        few = (exact, "labels") if len(exact.before) > len(guess.before) else (guess, STANDIN)
+        return _verdict(False, *few)
     return _verdict(guess.score > -HARM_SIGMA, guess, STANDIN)
 
 
@@ -79,6 +80,8 @@ class _Part:
     def score(self) -> float:
         """Student's t, scaled so that it is as rare as a normal number of this size at 95 %."""
         drops = self.before - self.after
+        if len(drops) < 2:
+            return 0.0
         error = float(drops.std(ddof=1)) / len(drops) ** 0.5
         scale: float = NORMAL_95 / student_95(len(drops) - 1)
         score: float = self.gain / max(error, _TINY) * scale

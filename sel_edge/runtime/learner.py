@@ -17,7 +17,8 @@ from sel_edge.core.embarrassment import TEMPERATURE, cross_entropy
 from sel_edge.core.ledger import ClassEmbarrassment
 from sel_edge.core.standin import StandIn
 from sel_edge.runtime.config import RuntimeConfig
-from sel_edge.runtime.crossval import Course, of_classes
+from sel_edge.runtime.crossval import Course, newest_of
+from sel_edge.runtime.evidence import MIN_HELD_OUT
 from sel_edge.runtime.guard import (
     MINIMUM_GAIN,
     Anchors,
@@ -32,12 +33,10 @@ from sel_edge.runtime.memory import FOLDS, LabelMemory, Samples
 from sel_edge.runtime.monitor import Monitor
 from sel_edge.runtime.normal import NormalLevels, WarmUp, normal_levels
 from sel_edge.runtime.trigger import Signal, Trigger
-from sel_edge.runtime.unknown import UnknownClasses
+from sel_edge.runtime.unknown import UnknownClasses, practice
 from sel_edge.runtime.verdict import Verdict
 from sel_edge.runtime.work import Work, product, together
 
-BETTER_KNOWN = 3
-"""Times the labels by which a class was learned that make another lesson of it."""
 SETTLE_SAMPLES = 128
 """Labels that it takes to call a situation one that cannot be learned."""
 
@@ -161,12 +160,13 @@ class Learner:
         Args:
             frame: frames seen so far.
         """
-        if self._lesson is not None:
+        if self._lesson is not None and self._still_judged(self._lesson):
             return self._lesson
         signals = self._unknown.signals(self._config.on, len(self.head.classes))
         if self.normal is not None:
             signals += self._monitor.signals()
-        signals += self._better_known()
+        now = {name: self._memory.count(name) for name in self._taught_by}
+        signals += practice(self._taught_by, now, self._config.on, self._taught_until)
         fired = self._trigger.fire(frame, signals, may_fire=self._can_be_judged)
         if not fired:
             return None
@@ -236,7 +236,8 @@ class Learner:
         heads = Heads(self._base, self.head, head)
         yield judging(heads, self._judged)
         fresh = samples.frames >= max(lesson.onset, self._taught_until)
-        learned = of_classes(trial, self._learned())
+        per_class = len(self._judged.labels) // len(self._base.classes)
+        learned = newest_of(trial, self._learned(), max(per_class, MIN_HELD_OUT))
         verdict = judge(
             heads,
             lesson.classes,
@@ -359,19 +360,6 @@ class Learner:
         """The classes that the bundle lacks."""
         return self.head.classes[len(self._base.classes) :]
 
-    def _better_known(self) -> list[Signal]:
-        """A class that was learned from few labels is practised again once there are many more."""
-        signals = []
-        for name, taught in self._taught_by.items():
-            labels = self._memory.count(name)
-            if labels >= BETTER_KNOWN * taught:
-                reason = f"{name}: {labels} labels, learned from {taught}"
-                score = self._config.on
-                signals.append(
-                    Signal(f"learned {name}", score, labels, taught, (name,), 0.0, reason)
-                )
-        return signals
-
     def _is_vain(self, lesson: Lesson, verdict: Verdict) -> bool:
         """Whether training did not even help on average, on labels enough to tell."""
         gain = verdict.held_out_before - verdict.held_out_after
@@ -393,6 +381,11 @@ class Learner:
 
     def _normal_of(self, head: Head, features: Features, labels: NDArray[np.int64]) -> NormalLevels:
         return normal_levels(head.logits(features), labels, head.classes, self._standin)
+
+    def _still_judged(self, lesson: Lesson) -> bool:
+        """Whether the labels that could judge an open lesson are still there."""
+        fresh = self._fresh((*self.head.classes, *lesson.new), lesson.onset)
+        return can_be_judged(fresh.names, fresh.folds, lesson.new or lesson.classes)
 
     def _can_be_judged(self, signal: Signal) -> bool:
         fresh = self._fresh({*self.head.classes, *signal.classes}, signal.onset)

@@ -1,8 +1,7 @@
 """The planner: which update to carry out, before anything is spent on it.
 
 Every proposal has a price on this board and an expected gain. The best gain for a joule is taken
-that the wallet can pay for. Dearer rungs of the same domain wait until the guard has confirmed the
-cheaper ones: what did not help cheaply is not tried at a higher price.
+that the wallet can pay for.
 """
 
 from __future__ import annotations

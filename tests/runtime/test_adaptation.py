@@ -310,7 +310,6 @@ class TestBudget:
         assert rows and all(row.executed_flops <= row.predicted_flops for row in rows)
 
 
-@pytest.mark.xfail(strict=True, reason="the bundle's graph does not tell features; see NormUpdate")
 def test_statistics_take_no_more_operations_than_were_predicted(dim: Lived) -> None:
     dim.run(clear_then_dim())
     rows: list[Update] = dim.ledger.updates

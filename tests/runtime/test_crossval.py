@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sel_edge.core.embarrassment import TEMPERATURE, cross_entropy
 from sel_edge.runtime.adapter import AdapterSettings
-from sel_edge.runtime.crossval import Course, of_classes
+from sel_edge.runtime.crossval import Course, newest_of
 from sel_edge.runtime.guard import Anchors, Trial
 from sel_edge.runtime.head import Head
 from sel_edge.runtime.memory import FOLDS, Samples
@@ -223,15 +223,19 @@ class TestDemand:
         assert flops > 0.75 * of.demand(len(told)).executed_flops
 
 
-@given(LABELS, st.sets(st.sampled_from("abcde")))
-def test_the_part_of_a_trial_with_some_classes(
-    labels: list[tuple[str, int]], classes: set[str]
+@given(LABELS, st.sets(st.sampled_from("abcde")), st.integers(0, 5))
+def test_the_newest_labels_of_some_classes(
+    labels: list[tuple[str, int]], classes: set[str], count: int
 ) -> None:
     names, n = tuple(name for name, _ in labels), len(labels)
     values, flags = np.arange(float(n)), np.arange(n) % 2 == 0
     whole = Trial(names, values, -values, flags, ~flags)
-    part = of_classes(whole, classes)
-    expected = [index for index, name in enumerate(names) if name in classes]
+    part = newest_of(whole, classes, count)
+    expected = [
+        index
+        for index, name in enumerate(names)
+        if name in classes and names[index:].count(name) <= count
+    ]
     assert part.before.tolist() == expected
     for field in fields(Trial):
         found, given = getattr(part, field.name), getattr(whole, field.name)

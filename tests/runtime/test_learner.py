@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sel_edge.runtime.adapter import AdapterSettings
 from sel_edge.runtime.guard import Tolerance
-from sel_edge.runtime.learner import BETTER_KNOWN, SETTLE_SAMPLES
+from sel_edge.runtime.learner import SETTLE_SAMPLES
+from sel_edge.runtime.unknown import BETTER_KNOWN
 from sel_edge.runtime.work import finish
 from tests.runtime.clouds import (
     HEAD,

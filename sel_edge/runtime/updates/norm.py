@@ -20,7 +20,7 @@ from sel_edge.runtime.network import Network
 from sel_edge.runtime.renormalize import RUNG, Renormalizer
 from sel_edge.runtime.surroundings import NormLesson
 from sel_edge.runtime.updates.update import Candidate, Proposal, Update
-from sel_edge.runtime.work import Work, repeated
+from sel_edge.runtime.work import Work, repeated, together
 
 RECOVERED_SHARE = 0.7
 """Of the embarrassment above normal, what new statistics usually take away."""
@@ -68,7 +68,7 @@ class NormUpdate(Update[NDArray[np.float32]]):
             frames=len(lesson.chosen),
             labels=0,
             steps=self._passes,
-            demand=repeated(self._rung.main.cost, self._passes),
+            demand=repeated(self._demand(), self._passes),
             gain=max(0.0, share * excess),
             reason=lesson.reason,
         )
@@ -116,6 +116,15 @@ class NormUpdate(Update[NDArray[np.float32]]):
     def stopped(self) -> None:
         """It is tried again on more frames."""
         self._settle(self._lesson, None)
+
+    def _demand(self) -> GraphCost:
+        """Of one pass at most. Graphs of old bundles do not tell what the network sees, and the
+        frames are looked at again; bundles that tell moments are newer than that."""
+        manifest, cost = self._bundle.manifest, self._rung.main.cost
+        if manifest.moments is not None:
+            return cost
+        look = GraphCost(2 * self._rung.batch * manifest.model.forward_macs, 0, 0)
+        return together(cost, look)
 
     def _domain(self, norm: Norm) -> Domain:
         """The domain as it would be; one that is known keeps its rows."""
