@@ -20,7 +20,9 @@ from sel_edge.report.wallet_view import wallet_chart, wallet_note, wallet_rows
 MOST_ROWS = 200
 Row = TypeVar("Row")
 GUARD_RULE = (
-    "An update is kept only if held-out embarrassment falls by at least 0.02 nats and the anchors "
+    "An update of weights is kept only if held-out embarrassment surely falls by at least 0.005 "
+    "nats "
+    "(or a new class is surely answered better than by guessing) and the anchors "
     "stay within a stated tolerance: since the bundle, over all updates together, their "
     "embarrassment may rise by 0.2 nats and their accuracy fall by 4 points beyond one standard "
     "error."

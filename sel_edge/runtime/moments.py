@@ -42,8 +42,10 @@ that does not move are alike."""
 ODD = 4.0
 """Times the median square beyond which single frames count no more."""
 SCATTER_CONTENT = 0.13
-"""By which share of the usual scatter frames of other content may scatter more: single classes of
-CIFAR-10 stay below 0.32, four corruptions at severity 5 and their mixture are above 1.3."""
+"""By which share of the usual scatter frames of other content may scatter more, at least. Four
+corruptions of CIFAR-10 at severity 5, and their mixture, are more than 1.3 above the usual."""
+CLASSES_SIGMA = 2.5
+"""How many standard deviations of content the class that scatters most is taken to be above it."""
 FOLDS = 5
 FLOOR = 1e-3
 """Of a channel's usual variance, added before the logarithm is taken."""
@@ -69,29 +71,37 @@ class Scatter:
     Attributes:
         mean, spread: of the squares, each limited to `limit`.
         limit: beyond it a frame is odd, and one odd frame is no domain.
+        content: share of the mean by which it varies with what frames show.
     """
 
     mean: float
     spread: float
     limit: float
+    content: float
 
     def sigma(self, squares: Floats) -> float:
         """By how many standard deviations the mean of some squares, float64 [n], is too large."""
         excess = float(np.minimum(squares, self.limit).mean()) - self.mean
-        error = math.hypot(self.spread / math.sqrt(len(squares)), SCATTER_CONTENT * self.mean)
+        error = math.hypot(self.spread / math.sqrt(len(squares)), self.content * self.mean)
         return max(0.0, excess / error)
 
 
-def fit_scatter(points: Floats) -> Scatter:
+def fit_scatter(points: Floats, labels: NDArray[np.integer]) -> Scatter:
     """Measure the scatter of frames of one domain.
 
     Args:
         points: float64 [A, 2C], scaled displacements of anchors.
+        labels: integer [A], their classes.
     """
     squares = np.square(points).sum(axis=1)
     limit = ODD * float(np.median(squares))
     limited = np.minimum(squares, limit)
-    return Scatter(float(limited.mean()), max(float(limited.std()), _TINY), limit)
+    mean = float(limited.mean())
+    most = max(float(limited[labels == number].mean()) for number in np.unique(labels))
+    by_class = (most / max(mean, _TINY) - 1) / CLASSES_SIGMA
+    # A covariance of D dimensions that is known from A samples is off by about D / A.
+    content = max(SCATTER_CONTENT, by_class, points.shape[1] / len(points))
+    return Scatter(mean, max(float(limited.std()), _TINY), limit, content)
 
 
 @dataclass(frozen=True)
@@ -202,7 +212,7 @@ def fit_moments(
         content=content,
         frames=len(values),
         among=among,
-        scatter=fit_scatter(_unseen_points(values, labels, classes)),
+        scatter=fit_scatter(*_unseen_points(values, labels, classes)),
     )
 
 
@@ -226,18 +236,21 @@ def _discriminant(
     return centres, axes.T @ lower, np.maximum(among, 0.0)
 
 
-def _unseen_points(values: Floats, labels: NDArray[np.integer], classes: int) -> Floats:
-    """Scaled displacements of anchors, each by a model that was made of others.
+def _unseen_points(
+    values: Floats, labels: NDArray[np.integer], classes: int
+) -> tuple[Floats, NDArray[np.integer]]:
+    """Scaled displacements of anchors, each by a model that was made of others, and their labels.
 
     A model of few anchors makes them lie nearer to their places than any other frames would.
     """
     fold = np.arange(len(values)) % FOLDS
-    parts = []
+    parts, order = [], []
     for number in range(min(FOLDS, len(values))):
         rest, own = fold != number, fold == number
         centres, whiten, among = _discriminant(values[rest], labels[rest], classes)
         parts.append((values[own] - centres[labels[own]]) @ whiten.T / np.sqrt(1 + among))
-    return np.concatenate(parts)
+        order.append(labels[own])
+    return np.concatenate(parts), np.concatenate(order)
 
 
 def anchor_moments(bundle: Bundle) -> NDArray[np.float32]:
