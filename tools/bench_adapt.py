@@ -137,7 +137,7 @@ def main() -> None:
         "way_ms": times,
         "networks": networks.notes(),
         "new_classes": list(NEW_CLASSES),
-        "data": options.data,
+        "data": _without_folders(options.data),
         "data_note": networks.splits.note,
         "commit": started,
         "machine": provenance.machine(),
@@ -226,6 +226,13 @@ def _way(wanted: str, networks: _Networks) -> tuple[Way, dict[str, float]]:
 
 def _recorded(file: Path | None, key: str) -> Any:
     return json.loads(file.read_text())[key] if file else None
+
+
+def _without_folders(spec: str) -> str:
+    """A SPEC with the file's name alone: where it lay is nobody's business."""
+    kind, _, rest = spec.partition(":")
+    path, mark, rules = rest.partition("?")
+    return f"{kind}:{Path(path).name}{mark}{rules}" if rest else spec
 
 
 if __name__ == "__main__":
