@@ -63,6 +63,7 @@ class Discovery:
         self._worth = CLEARLY * usual_worth(model.scaled(normal))
         self._monitor = ShiftMonitor(model)
         self._since: int | None = None
+        self._newest = 0
         self._needed = frames
 
     @property
@@ -85,6 +86,9 @@ class Discovery:
             numbers: int64 [n], the domains that they were taken for.
             domains: beside the bundle's own.
         """
+        if not len(numbers):
+            return
+        self._newest = first + len(numbers)
         places = {OWN: self._model.normal} | {n: d.place for n, d in domains.items()}
         expected = np.array([places[int(number)] for number in numbers])
         self._monitor.add(displacements - expected)
@@ -99,8 +103,13 @@ class Discovery:
 
     @property
     def pending(self) -> bool:
-        """Whether something may be new that no attempt was made to learn yet."""
-        return self._since is not None and self._needed == self._frames
+        """Whether something may be new that no attempt was made to learn yet.
+
+        Not for ever: what cannot be attempted must not keep anything else from being learned.
+        """
+        if self._since is None or self._needed != self._frames:
+            return False
+        return self._newest - self._since <= WINDOW_FRAMES + PATIENCE * self._frames
 
     def find(
         self, frames: Sequence[int], displacements: Floats, domains: Mapping[int, Domain]

@@ -30,6 +30,8 @@ Floats = NDArray[np.float32]
 CLEARLY = math.log(1.65)
 """Root mean square of the logarithm of amplitudes by which spectra must differ: below it, as for
 fog, brightness, JPEG and occlusion, a lens does harm as often as good."""
+AT_ONCE = 16
+"""Frames transformed at a time: all at once would take many times their memory."""
 _TINY = 1e-6
 """Of the mean power, added to both spectra: where neither has any, nothing is to be restored."""
 
@@ -87,16 +89,20 @@ def spectrum(frames: Frames) -> NDArray[np.float64]:
     Args:
         frames: as `Lens` takes them, n >= 1.
     """
-    planes = _planes(frames)
-    axes = _axes(planes)
-    centred = planes - planes.mean(axis=axes, keepdims=True)
-    power = np.square(np.abs(np.fft.rfftn(centred, axes=axes))).mean(axis=(0, 1))
-    radius = _radius(planes.shape[2:])
+    radius = _radius(_planes(frames[:1]).shape[2:])
+    power = np.zeros_like(radius)
+    for start in range(0, len(frames), AT_ONCE):
+        planes = _planes(frames[start : start + AT_ONCE])
+        centred = planes - planes.mean(axis=_axes(planes), keepdims=True)
+        squares = np.square(np.abs(np.fft.rfftn(centred, axes=_axes(planes))))
+        power = power + squares.mean(axis=1).sum(axis=0) / len(frames)
     rings = np.rint(radius * (LENS_RINGS - 1)).astype(np.int64)
     inside = radius > 0
     counts = np.bincount(rings[inside], minlength=LENS_RINGS)
     sums = np.bincount(rings[inside], power[inside], LENS_RINGS)
     there = counts > 0
+    if not there.any():  # a single pixel has no frequencies
+        return np.zeros(LENS_RINGS)
     return np.interp(np.arange(LENS_RINGS), np.flatnonzero(there), sums[there] / counts[there])
 
 
