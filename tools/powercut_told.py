@@ -40,10 +40,12 @@ class Told:
             word, _, rest = line.partition(" ")
             if word == "use":
                 problems += self.wrong_network(rest, ())
-                # What waited to be confirmed was tried by the check already, or given up.
-                self._due = self._confirmed = frozenset([rest])
+                # What waits to be confirmed is used once more, and is given up by the next start.
+                self._due = self._confirmed | {rest}
                 self._recorded |= self._due
             elif word == "commit":
+                # What has answered the batch was confirmed before.
+                self._confirmed = self._due
                 self._due, committed = self._due | {rest}, True
                 self._recorded |= {rest}
             elif word == "tick":
@@ -60,11 +62,11 @@ class Told:
         return problems
 
     def left_with(self, network: str, pending: bool) -> None:
-        """A start found the network, and left it pending or confirmed: the next start gives up what
-        is pending."""
+        """A start found the network, and left it confirmed, or pending as it was: it ended in good
+        order, and asked it for nothing."""
+        self._due = frozenset([network])
         if not pending:
-            self._confirmed = frozenset([network])
-        self._due = self._confirmed
+            self._confirmed = self._due
 
     def wrong_network(self, network: str, notes: Iterable[str]) -> list[str]:
         """What is wrong with the network in use, and with what a start says of it."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,11 @@ import click
 from sel_edge.bundle.bundle import open_bundle
 from sel_edge.cli.device import given_budget, named_board
 from sel_edge.cli.options import budget_option, profile_option, threads_option
+from sel_edge.core import provenance
 from sel_edge.core.budget import Budget
 from sel_edge.core.errors import RunDirectoryError
 from sel_edge.core.files import storage_errors
-from sel_edge.core.ledger import LEDGER_FILE, Decision, LedgerWriter, Update
+from sel_edge.core.ledger import LEDGER_FILE, Decision, LedgerWriter, Session, Update
 from sel_edge.core.shortfall import Shortfall
 from sel_edge.core.wallet_file import WALLET_FILE, WalletFile
 from sel_edge.report.costs import of_updates
@@ -30,6 +33,8 @@ from sel_edge.runtime.loop import Runtime
 from sel_edge.runtime.planner import UpdatePlan
 from sel_edge.runtime.predictor import worst
 
+SOURCE = "sel-edge adapt"
+"""In place of a stream: of such a session the frames are those that were there before."""
 NOTHING = (
     "Nothing can be learned from the labels there are: a gain could not be proved on so few that "
     "are held out. `sel-edge label` lists the frames whose labels would teach most."
@@ -85,7 +90,10 @@ def command(
         wallet = _Wallet(folder / WALLET_FILE, limits, board)
         with Runtime(network, ledger, board, limits, threads=threads) as runtime:
             notes = [printable(note) for note in runtime.notes]
-            steps = _priced(runtime, wallet) if dry_run else _carried_out(runtime, wallet)
+            if dry_run:
+                steps = _priced(runtime, wallet)
+            else:
+                steps = _carried_out(runtime, wallet, partial(_begin_session, ledger, board))
     if as_json:
         plans = [_as_dict(step) for step in steps]
         click.echo(json.dumps({"dry_run": dry_run, "notes": notes, "plans": plans}))
@@ -141,15 +149,39 @@ def _priced(runtime: Runtime, wallet: _Wallet) -> list[Step]:
     return [Step(plan, wallet.objection(plan)) for plan in runtime.plans()]
 
 
-def _carried_out(runtime: Runtime, wallet: _Wallet) -> list[Step]:
-    """Learn in one domain after the other; what is planned for the next depends on those before."""
+def _carried_out(runtime: Runtime, wallet: _Wallet, begin: Callable[[], None]) -> list[Step]:
+    """Learn in one domain after the other; what is planned for the next depends on those before.
+
+    Args:
+        runtime: that learns.
+        wallet: asked beforehand.
+        begin: called once, if there is anything to do.
+    """
     steps: list[Step] = []
     done: set[tuple[str, int]] = set()
     while plan := next((each for each in runtime.plans() if _key(each) not in done), None):
+        if not done:
+            begin()
         done.add(_key(plan))
         shortfall, outcome = wallet.objection(plan), runtime.carry_out(plan)
         steps.append(Step(plan, shortfall, outcome.decisions, outcome.updates))
     return steps
+
+
+def _begin_session(ledger: LedgerWriter, board: Board) -> None:
+    """Say in the ledger which process it is whose joules and decisions follow."""
+    started = datetime.fromtimestamp(board.clock(), UTC)
+    session = Session(
+        frame=ledger.frames(),
+        started_utc=started.isoformat(timespec="seconds"),
+        source=SOURCE,
+        source_sha256="",
+        note="",
+        meter=board.meter.name,
+        energy_origin=board.meter.origin,
+        versions=provenance.versions(),
+    )
+    ledger.record_session(session)
 
 
 def _key(plan: UpdatePlan) -> tuple[str, int]:

@@ -16,6 +16,7 @@ from sel_edge.core.ledger import LedgerWriter, Session
 from sel_edge.data.stream import Stream
 from sel_edge.energy.profile import load_profile
 from sel_edge.runtime.board import Board
+from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.loop import Runtime
 
 
@@ -66,6 +67,7 @@ def open_runtime(
     stream: Stream,
     budget: Budget | None = None,
     threads: int | None = None,
+    config: RuntimeConfig | None = None,
 ) -> Runtime:
     """A runtime whose ledger says what network runs, what it was trained on and what it sees."""
     manifest = bundle.manifest
@@ -73,7 +75,7 @@ def open_runtime(
     trained_on = f"{data.get('spec')}, {data.get('note')}" if isinstance(data, dict) else "unknown"
     name = f"{manifest.model.name} of width {manifest.model.width}"
     with ExitStack() as undo:
-        runtime = undo.enter_context(Runtime(bundle, ledger, board, budget, threads=threads))
+        runtime = undo.enter_context(Runtime(bundle, ledger, board, budget, config, threads))
         ledger.identify("network", f"{name}, trained on {trained_on}".rstrip(", "))
         ledger.record_session(
             Session(

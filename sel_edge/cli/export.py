@@ -15,6 +15,7 @@ from sel_edge.bundle.rungs import MAX_BATCH, RUNGS
 from sel_edge.cli.export_bundle import Exported, make_bundle
 from sel_edge.cli.export_onnx import from_onnx
 from sel_edge.cli.export_source import from_run
+from sel_edge.cli.options import chosen_rungs
 from sel_edge.compile.ladder import LadderOptions
 from sel_edge.compile.optimizers import Adam, Sgd
 from sel_edge.core.errors import ConfigError
@@ -133,13 +134,7 @@ def export_run(run_path: Path, out: Path, data: str | None = None) -> tuple[Bund
 def _options(
     rungs: str, batch: int, frames: int, share: float, deep_from: str | None, optimizer: str
 ) -> LadderOptions:
-    chosen = tuple(name.strip() for name in rungs.split(","))
-    if unknown := [name for name in chosen if name not in RUNGS]:
-        raise ConfigError(
-            f"There is no rung {unknown[0]!r}.",
-            f"Some of {', '.join(RUNGS)} are expected, separated by commas.",
-            "Correct --rungs.",
-        )
+    chosen = chosen_rungs(rungs)
     if math.isnan(share):
         raise ConfigError(
             "The share of the channels is not a number.",

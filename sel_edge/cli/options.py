@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from sel_edge.bundle.rungs import RUNGS
+from sel_edge.core.errors import ConfigError
 from sel_edge.energy.profile import profile_names
 
 budget_option = click.option(
@@ -21,3 +23,19 @@ profile_option = click.option(
 threads_option = click.option(
     "--threads", type=click.IntRange(1, 256), help="Threads of the engine; default: all cores."
 )
+
+
+def chosen_rungs(names: str) -> tuple[str, ...]:
+    """The rungs in a list with commas.
+
+    Raises:
+        ConfigError: there is no such rung.
+    """
+    chosen = tuple(name.strip() for name in names.split(","))
+    if unknown := [name for name in chosen if name not in RUNGS]:
+        raise ConfigError(
+            f"There is no rung {unknown[0]!r}.",
+            f"Some of {', '.join(RUNGS)} are expected, separated by commas.",
+            "Correct --rungs.",
+        )
+    return chosen

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from sel_edge.bundle.bundle import open_bundle
 from sel_edge.cli.device import given_budget, named_board, open_runtime, require_fitting
 from sel_edge.cli.learning_cost import learning_cost
-from sel_edge.cli.options import budget_option, profile_option, threads_option
+from sel_edge.cli.options import budget_option, chosen_rungs, profile_option, threads_option
 from sel_edge.cli.signals import stop_on_signal
 from sel_edge.core.errors import INTERRUPTED_EXIT_CODE
 from sel_edge.core.ledger import LEDGER_FILE, LedgerWriter, Update
@@ -21,6 +21,7 @@ from sel_edge.data.stream import Stream, open_stream
 from sel_edge.report.numbers import collect, gather
 from sel_edge.report.story import tell
 from sel_edge.report.wording import printable
+from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.loop import Runtime
 from sel_edge.runtime.session import spare_memory
 
@@ -43,6 +44,12 @@ FRAMES_PER_TICK = 16
     show_default=True,
     help="Frames answered, judged and written down together.",
 )
+@click.option(
+    "--rungs",
+    default=",".join(RuntimeConfig.rungs),
+    show_default=True,
+    help="Ways of learning; tail, deep and full are climbed as long as the guard confirms gains.",
+)
 @threads_option
 @profile_option
 @budget_option
@@ -52,6 +59,7 @@ def command(
     source: str,
     state: Path | None,
     frames_per_tick: int,
+    rungs: str,
     threads: int | None,
     profile: str | None,
     budget: Path | None,
@@ -64,7 +72,7 @@ def command(
     everything up to it is in the ledger.
     """
     spare_memory()
-    console = Console(stderr=True)
+    console, config = Console(stderr=True), RuntimeConfig(rungs=chosen_rungs(rungs))
     network, stream = open_bundle(bundle), open_stream(source)
     place = bundle.resolve()
     folder = state or place.with_name(f"{place.name}.state")
@@ -74,7 +82,7 @@ def command(
     with (
         stop_on_signal() as stop,
         LedgerWriter(folder / LEDGER_FILE) as ledger,
-        open_runtime(network, ledger, board, stream, limits, threads) as runtime,
+        open_runtime(network, ledger, board, stream, limits, threads, config) as runtime,
     ):
         complete = run_stream(runtime, stream, frames_per_tick, console, stop, learned)
     if not complete:

@@ -9,6 +9,7 @@ Names of a step's inputs and outputs, for a trained layer with weight `w` and bi
     frozen/NAME                 whole parameters as they are without this training
     new/...                     output: the next value of w, b or state
     loss, logits                outputs: float32 [N] and [N, K], before the update
+    features                    output: float32 [N, F], before the update, unless they are given
 """
 
 from __future__ import annotations
@@ -101,6 +102,9 @@ def training_step(
         if name not in gradients:
             raise MissingRule(_dead_end(graph, name))
     graph.outputs = {"loss": loss, "logits": logits}
+    features = forward.graph.outputs["features"]
+    if features != cut:
+        graph.outputs["features"] = sparse.whole(features).tensor
     for name in changing:
         _update(graph, name, gradients[name], optimizer)
     return _split(sink_transposes(graph), start)

@@ -2,7 +2,8 @@
 
 One SQLite file in WAL mode with full synchronization. A tick and everything decided in it are one
 transaction, so that a power cut leaves whole ticks only and an SD card sees one flush per tick.
-Rows can be added, never changed or deleted: the database itself refuses it.
+Rows can be added, never changed or deleted: the database itself refuses it. What a full disk keeps
+from being written waits in memory and goes before whatever is recorded next.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sel_edge.core.closing import Closing
-from sel_edge.core.errors import RunDirectoryError
+from sel_edge.core.errors import RunDirectoryError, StorageError
 from sel_edge.core.files import storage_errors, take_lock
 from sel_edge.core.ledger_file import LEDGER, open_for_reading, open_for_writing
 from sel_edge.core.ledger_records import (
@@ -60,6 +61,9 @@ __all__ = [
 
 LEDGER_FILE = "ledger.sqlite"
 
+Row = tuple[str, Record]
+"""A table, and what is to become a row of it."""
+
 
 @dataclass(frozen=True)
 class Ledger:
@@ -88,6 +92,7 @@ class LedgerWriter(Closing):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._waiting: list[Row] = []
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = take_lock(path.with_name(f".{path.name}.lock"), path)
@@ -124,32 +129,37 @@ class LedgerWriter(Closing):
     ) -> None:
         """Add a tick with all that was decided in it, durably and in one transaction.
 
+        If that fails it is kept, and written with the next record or by `close`.
+
         Args:
             tick: the frames.
             decisions, updates: made after them, in order.
             levels: what is normal from now on, for every domain for which that has changed.
             balances: of the wallet after all of it, if that is to be recorded now.
+
+        Raises:
+            RunDirectoryError: another process held the file for long, or it is damaged.
+            StorageError: the disk is full, read-only or failing.
         """
-        with self._transaction() as database:
-            _insert(database, "ticks", tick)
-            for decision in decisions:
-                _insert(database, "decisions", decision)
-            for update in updates:
-                _insert(database, "updates", update)
-            for each in levels:
-                _insert(database, "levels", each)
-            if balances is not None:
-                _insert(database, "balances", balances)
+        rows: list[Row] = [("ticks", tick)]
+        rows += [("decisions", decision) for decision in decisions]
+        rows += [("updates", update) for update in updates]
+        rows += [("levels", each) for each in levels]
+        rows += [] if balances is None else [("balances", balances)]
+        try:
+            self._write([*self._waiting, *rows])
+        except (RunDirectoryError, StorageError):
+            self._waiting += rows
+            raise
+        self._waiting.clear()
 
     def record_session(self, session: Session) -> None:
         """Add the beginning of a session: one run of one stream by one process."""
-        with self._transaction() as database:
-            _insert(database, "sessions", session)
+        self._write([("sessions", session)])
 
     def record_evaluation(self, evaluation: Evaluation) -> None:
         """Add an evaluation."""
-        with self._transaction() as database:
-            _insert(database, "evaluations", evaluation)
+        self._write([("evaluations", evaluation)])
 
     def frames(self) -> int:
         """Frames recorded so far: the number of the next frame."""
@@ -195,10 +205,16 @@ class LedgerWriter(Closing):
             return [update_from_row(row) for row in rows]
 
     def close(self) -> None:
-        """Fold the write-ahead log into the file and let others write."""
-        with LEDGER.errors(self.path):
-            self._database.close()
-        os.close(self._lock)
+        """Write what could not be written so far, fold the write-ahead log into the file and let
+        others write."""
+        with ExitStack() as last:
+            last.callback(os.close, self._lock)
+            last.enter_context(LEDGER.errors(self.path))
+            last.callback(self._database.close)
+            if self._waiting:
+                # Whoever recorded it was told of the error; there is nothing to add to it.
+                with suppress(RunDirectoryError, StorageError):
+                    self._write(self._waiting)
 
     def _last(self, query: str, *parameters: str | int) -> sqlite3.Row | None:
         """The newest row that a query finds."""
@@ -206,6 +222,12 @@ class LedgerWriter(Closing):
             found = self._database.execute(f"{query} ORDER BY id DESC LIMIT 1", parameters)
             row: sqlite3.Row | None = found.fetchone()
         return row
+
+    def _write(self, rows: Iterable[Row]) -> None:
+        """Add rows, all of them or none."""
+        with self._transaction() as database:
+            for table, record in rows:
+                _insert(database, table, record)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

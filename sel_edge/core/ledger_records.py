@@ -44,10 +44,11 @@ class Tick:
         domains: number of a domain, as text -> frames that were answered in it.
         novel: frames that are like none of the classes.
         executed_flops: of the inference alone, one forward pass of every frame.
-        watching_flops: executed beyond that: moments, telling domains apart, novelty, and looking
-            at frames again whose labels came late.
-        energy: of the inference, the watching, and writing the previous tick of the session with
-            its decisions; without any update.
+        watching_flops: executed beyond that: moments, telling domains apart, novelty, looking at
+            frames again whose labels came late, and, since the tick before, planning and whatever
+            was learned and could not be stored.
+        energy: of the inference, the watching, and all else that the process worked since the tick
+            before, such as planning and writing that tick with its decisions; without any update.
         seconds: wall time of the same.
     """
 
@@ -178,13 +179,14 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Session:
-    """One run of one stream by one process; its ticks are those from `frame` on.
+    """One run of one stream by one process, or one `sel-edge adapt` that learned; its ticks are
+    those from `frame` on.
 
     Attributes:
         frame: number of its first frame.
         started_utc: when, as ISO 8601 text.
-        source: the stream's SPEC.
-        source_sha256: what the stream consists of.
+        source: the stream's SPEC, or the name of the command.
+        source_sha256: what the stream consists of; "" without one.
         note: what every record made with the source must say; "" if nothing.
         meter: what the joules are read from.
         energy_origin: whether that measures or estimates.

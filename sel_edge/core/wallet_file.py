@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from sel_edge.core.budget import Budget
@@ -39,15 +40,16 @@ class WalletFile:
         """Make durable what was spent and what is reserved.
 
         Raises:
-            StorageError: the disk is full, read-only or failing.
+            StorageError: the disk is full, read-only or failing; `save_if_due` tries again.
         """
-        self._saved_s = now_s
+        self._saved_s = -math.inf  # as long as it is not
         if self.wallet.balances():
             write_atomic(self._path, canonical_json(self.wallet.to_state()))
             self.writes += 1
+        self._saved_s = now_s
 
     def save_if_due(self, now_s: float) -> None:
-        """Save if the last time is long ago, or the clock was set back."""
+        """Save if the last time is long ago or failed, or the clock was set back."""
         if abs(now_s - self._saved_s) >= SAVED_EVERY_S:
             self.save(now_s)
 

@@ -9,7 +9,7 @@ from sel_edge.bundle.domain import OWN
 from sel_edge.core.ledger import Decision, LedgerWriter, Update
 from sel_edge.runtime.network import Network
 from sel_edge.runtime.normal import NormalLevels
-from sel_edge.runtime.updates.head import RUNG as HEAD
+from sel_edge.runtime.renormalize import RUNG as NORM
 
 
 def normal_at_start(ledger: LedgerWriter, network: Network) -> dict[int, NormalLevels]:
@@ -24,21 +24,33 @@ def normal_at_start(ledger: LedgerWriter, network: Network) -> dict[int, NormalL
     }
 
 
-def taught_at_start(updates: Iterable[Update], network: Network) -> dict[int, int]:
-    """Domain -> frames seen when its classifier learned last, of updates that led to a network.
+def taught_at_start(updates: Iterable[Update], network: Network, made_at: int) -> dict[int, int]:
+    """Domain -> frames whose labels may have taught the network there, and prove nothing to it.
+
+    Those are the frames up to the last lesson of the domain. A new domain begins with
+    the shared rows, and with labels of which others may have learned until then. Where an update
+    was never recorded, because power failed right after it was stored, nobody knows what it was:
+    then the frames up to its making are taken to have taught every domain.
 
     Args:
         updates: all that were recorded.
         network: in use.
+        made_at: frames seen when it was made.
     """
+    start = Network(network.base).hash
     kept = {update.network_after: update for update in updates if update.kept}
-    taught: dict[int, int] = {}
-    at = network.hash
-    while (update := kept.pop(at, None)) is not None:
-        if update.rung == HEAD:
-            taught.setdefault(update.domain, update.frame)
-        at = update.network_before
-    return taught
+    way: list[Update] = []
+    at, frame = network.hash, made_at
+    while at != start and (update := kept.pop(at, None)) is not None:
+        way.append(update)
+        at, frame = update.network_before, update.frame
+    taught = {} if at == start else {OWN: frame}
+    for update in reversed(way):
+        if update.rung != NORM:
+            taught[update.domain] = update.frame
+        else:
+            taught.setdefault(update.domain, max(taught.values(), default=0))
+    return taught if at == start else dict.fromkeys(network.domains, frame) | taught
 
 
 def found_at_start(ledger: LedgerWriter, network: Network) -> tuple[Decision, ...]:

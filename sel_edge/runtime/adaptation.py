@@ -5,7 +5,8 @@ It reads nothing but features, frames and labels; what it decides and spends, it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,21 +14,25 @@ from numpy.typing import NDArray
 
 from sel_edge.bundle.bundle import Bundle
 from sel_edge.core.cost import Cost
+from sel_edge.core.errors import StorageError
 from sel_edge.core.ledger import Decision, DecisionKind, Update
 from sel_edge.core.measurement import Energy
 from sel_edge.core.wallet_file import WalletFile
 from sel_edge.runtime.board import Board
 from sel_edge.runtime.classroom import Classroom
+from sel_edge.runtime.climb import Climb, layers_updates
 from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.network import Network
-from sel_edge.runtime.planner import COMMIT_WRITES, Deferral, Planner, UpdatePlan
+from sel_edge.runtime.overhead import Overhead
+from sel_edge.runtime.planner import CONFIRMATION_WRITES, Deferral, Planner, UpdatePlan
 from sel_edge.runtime.predictor import Predictor, worst
 from sel_edge.runtime.renormalize import RUNG as NORM
 from sel_edge.runtime.slots import Slots
 from sel_edge.runtime.spending import Done, carry_out
 from sel_edge.runtime.surroundings import NormLesson, Surroundings
 from sel_edge.runtime.updates.head import RUNG as HEAD
-from sel_edge.runtime.updates.norm import NormUpdate
+from sel_edge.runtime.updates.layers import LayersLesson
+from sel_edge.runtime.updates.norm import norm_updates
 from sel_edge.runtime.updates.update import Candidate
 
 
@@ -53,7 +58,9 @@ class Adaptation:
         surroundings: what was seen.
         purse: the wallet.
         predictor: what updates will take.
+        climb: which rung comes next where.
         board: the machine.
+        overhead: what learning is measured apart from.
         config: settings.
         threads: of onnxruntime; None for every core.
 
@@ -69,18 +76,22 @@ class Adaptation:
         surroundings: Surroundings,
         purse: WalletFile,
         predictor: Predictor,
+        climb: Climb,
         board: Board,
+        overhead: Overhead,
         config: RuntimeConfig,
         threads: int | None,
     ) -> None:
         self._bundle, self._slots, self._threads = bundle, slots, threads
         self._classroom, self._surroundings = classroom, surroundings
-        self._purse, self._predictor, self._board = purse, predictor, board
+        self._purse, self._predictor, self._climb = purse, predictor, climb
+        self._board, self._overhead = board, overhead
         # The classifier's rows are learned without a graph, by every bundle.
         self._rungs = {*config.rungs} & {HEAD, *bundle.manifest.rungs}
         self._planner = Planner(purse.wallet, predictor)
         self._deferred: set[tuple[str, int]] = set()
         self._pause_frames, self._paused_until = config.cool_down_frames, 0
+        self._planning_flops = 0
         self.network: Network = slots.current()
 
     def advance(self, frame: int) -> Outcome:
@@ -90,11 +101,11 @@ class Adaptation:
             frame: frames seen so far.
 
         Raises:
-            StorageError: the update was good and could not be stored; the old network goes on.
+            StorageError: as `carry_out`.
         """
         if frame < self._paused_until:
             return Outcome()
-        choice = self._planner.choose(self._updates(frame), self._board.clock())
+        choice = self._planner.choose(self._wanted(frame), self._board.clock())
         if choice is None:
             return Outcome()
         if isinstance(choice, Deferral):
@@ -112,36 +123,72 @@ class Adaptation:
         return Outcome((_deferred(choice, frame),))
 
     def plans(self, frame: int) -> list[UpdatePlan]:
-        """What could be learned from all labels there are, whatever the triggers say, priced.
+        """What could be learned from all labels and frames there are, whatever the triggers say,
+        priced.
 
         Args:
             frame: frames seen so far.
         """
-        updates = self._classroom.updates_now(frame, self.network)
-        return [self._planner.price(update) for update in updates]
+        heads = self._classroom.updates_now(frame, self.network) if HEAD in self._rungs else []
+        return [self._planner.price(update) for update in self._with_norm(heads)]
 
-    def _updates(self, frame: int) -> list[Any]:
-        """Everything that could be done now."""
-        updates: list[Any] = []
-        if HEAD in self._rungs:
-            suspicious = NORM in self._rungs and self._surroundings.suspicious
-            updates += self._classroom.updates(frame, self.network, suspicious)
+    def planning_flops(self) -> int:
+        """Operations since this was asked last, of planning and of what could not be stored."""
+        flops, self._planning_flops = self._planning_flops, 0
+        return flops + self._surroundings.planning_flops()
+
+    def _wanted(self, frame: int) -> list[Any]:
+        """Everything that is wanted and could be done now."""
+        if HEAD not in self._rungs:
+            return self._with_norm([])
+        suspicious = NORM in self._rungs and self._surroundings.suspicious
+        heads = self._classroom.updates(frame, self.network, suspicious)
+        return self._with_norm([*heads, *([] if suspicious else self._layers(frame))])
+
+    def _layers(self, frame: int) -> list[Any]:
+        """The next rung of the ladder, in domains where it is wanted."""
+        return layers_updates(
+            self._bundle,
+            self.network,
+            self._climb,
+            self._classroom,
+            self._surroundings,
+            frame,
+            self._threads,
+            self._settle_layers,
+        )
+
+    def _settle_layers(self, lesson: LayersLesson, features: NDArray[np.float32]) -> None:
+        """What happens once layers of a domain are in use: labels and frames that were not seen
+        with them are forgotten."""
+        samples = replace(lesson.samples, features=features)
+        self._classroom.begin_anew(lesson.domain, samples, lesson.frame)
+        behind = self._climb.below(lesson.rung)
+        self._surroundings.trained(lesson.domain, behind, samples.frames, features)
+
+    def _with_norm(self, heads: Sequence[Any]) -> list[Any]:
+        """Updates, and those that frames alone allow."""
+        updates = list(heads)
         if NORM in self._rungs:
-            updates += [
-                NormUpdate(
-                    self._bundle,
-                    self.network,
-                    lesson,
-                    self._classroom.normal(),
-                    self._threads,
-                    self._settle_norm,
-                )
-                for lesson in self._surroundings.lessons(self.network)
-            ]
+            updates += norm_updates(
+                self._bundle,
+                self.network,
+                self._surroundings.lessons(self.network),
+                self._classroom.normal(),
+                self._threads,
+                self._settle_norm,
+            )
+        self._planning_flops += sum(update.planning_flops for update in updates)
         return updates
 
     def _settle_norm(self, lesson: NormLesson, features: NDArray[np.float32] | None) -> None:
-        """What happens once it is known whether a domain got statistics."""
+        """What happens once it is known whether a domain got statistics.
+
+        A new domain is taught by the labels of those frames that its statistics are from, of which
+        one pass told both. To see its other labelled frames, which are few, would take an inference
+        each; they lie in the sample store, and come back with the next start. Labels of a known
+        domain that are older than that keep what the network saw in their frames before.
+        """
         self._surroundings.settle(lesson, features)
         if features is None:
             return
@@ -160,25 +207,34 @@ class Adaptation:
             frame: frames seen so far.
 
         Raises:
-            StorageError: the update was good and could not be stored; the old network goes on.
+            StorageError: the update could not be begun, or was good and could not be stored. The
+                old network goes on, and the same can be tried again.
         """
         proposal, before = plan.proposal, self.network.hash
         shortfall = self._purse.wallet.can_afford(worst(plan.cost), self._board.clock())
         if shortfall is not None:
             return Outcome((_deferred(Deferral(plan, shortfall), frame),))
-        delta_bytes = 0
+        delta_bytes, failure = 0, None
 
         def conclude(candidate: Candidate[Any]) -> int:
-            nonlocal delta_bytes
-            delta_bytes = self._conclude(plan, candidate, frame)
-            return COMMIT_WRITES if delta_bytes else 0
+            nonlocal delta_bytes, failure
+            written = self._slots.flash_writes
+            try:
+                delta_bytes = self._conclude(plan, candidate, frame)
+            except StorageError as error:  # what it took is paid for all the same
+                failure = error
+            return self._slots.flash_writes - written + (CONFIRMATION_WRITES if delta_bytes else 0)
 
-        work = plan.update.work()
-        done = carry_out(work, plan, conclude, self._purse, self._predictor, self._board)
+        work, purse = plan.update.work(), self._purse
+        done = carry_out(work, plan, conclude, purse, self._predictor, self._board, self._overhead)
+        if failure is not None:
+            self._tell_of_failure(done.cost)
+            raise failure
         if done.result is None:
             plan.update.stopped()
         update = self._record(plan, done, frame, before, delta_bytes)
         self._predictor.learn(update)
+        self._climb.tell(update)
         fire = Decision(frame, "fire", proposal.reason, proposal.classes)
         return Outcome((fire, _conclusion(plan, done, update)), (update,))
 
@@ -193,6 +249,11 @@ class Adaptation:
         self._classroom.adopt(self.network)
         plan.update.kept(candidate)
         return delta.file_bytes
+
+    def _tell_of_failure(self, cost: Cost) -> None:
+        """The next tick tells what an update took that no record tells of: it is tried again."""
+        self._planning_flops += cost.flops
+        self._overhead.tell(cost.energy_j, cost.seconds)
 
     def _record(
         self,

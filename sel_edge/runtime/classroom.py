@@ -12,10 +12,13 @@ from sel_edge.bundle.domain import OWN
 from sel_edge.core.ledger import ClassEmbarrassment, Levels
 from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.guard import Anchors
-from sel_edge.runtime.head import Features
+from sel_edge.runtime.head import Features, Head
 from sel_edge.runtime.learner import Learner
+from sel_edge.runtime.lesson import Lesson
+from sel_edge.runtime.memory import Samples
 from sel_edge.runtime.network import Network, bundle_network
 from sel_edge.runtime.normal import NormalLevels
+from sel_edge.runtime.residue import Residue
 from sel_edge.runtime.updates.head import HeadUpdate
 
 
@@ -44,6 +47,7 @@ class Classroom:
         self._recorded, self._taught = dict(normal), dict(taught)
         self._recorded_of = network.hash
         self._learners: dict[int, Learner] = {}
+        self._told: dict[str, ClassEmbarrassment] = {}
         self.adopt(network)
 
     def adopt(self, network: Network) -> None:
@@ -51,21 +55,38 @@ class Classroom:
         numbers = (OWN, *network.domains)
         for gone in self._learners.keys() - numbers:
             del self._learners[gone]
+        # Labels that move to a new domain may have taught the rows that it begins with.
+        inherited = max((one.taught_until for one in self._learners.values()), default=0)
         for number in numbers:
             head = network.head_in(number)
             if number in self._learners:
                 self._learners[number].adopt(head)
             else:
-                self._learners[number] = Learner(
-                    head=head,
-                    base=self._base,
-                    anchors=self._anchors,
-                    anchors_held_out=self._manifest.anchors_held_out,
-                    standin=self._manifest.standin,
-                    config=self._config,
-                    normal=self._recorded.get(number),
-                    taught_until=self._taught.get(number, 0),
-                )
+                normal, taught = self._recorded.get(number), self._taught.get(number, inherited)
+                self._learners[number] = self._learner(head, normal, taught)
+
+    def begin_anew(self, domain: int, samples: Samples, frame: int) -> None:
+        """Go on in a domain of which other layers than the classifier were trained.
+
+        As after a restart: what is normal stays, evidence and windows begin anew, and of the labels
+        those are remembered whose frames were seen with the new layers.
+
+        Args:
+            domain: its number.
+            samples: what the network sees in labelled frames now.
+            frame: frames seen so far: all labels up to here may have taught it.
+        """
+        before = self._learners[domain]
+        learner = self._learner(before.head, before.normal, frame)
+        for name, feature, number in zip(
+            samples.names, samples.features, samples.frames.tolist(), strict=True
+        ):
+            learner.remember(name, feature, number)
+        self._learners[domain] = learner
+
+    def residue(self, domain: int, least: int) -> Residue | None:
+        """What there is in a domain for those who train other layers; see `Learner.residue`."""
+        return self._learners[domain].residue(least)
 
     def normal(self) -> float:
         """Embarrassment by the stand-in in the bundle's own domain, in nats."""
@@ -122,6 +143,11 @@ class Classroom:
         for learner in self._learners.values():
             learner.discard(frames)
 
+    def learned(self) -> Samples:
+        """What is remembered, in the bundle's own domain, of labels of classes that it lacks."""
+        own = self._learners[OWN]
+        return own.labels(own.head.classes[len(self._base.classes) :])
+
     def updates(self, frame: int, network: Network, suspicious: bool) -> list[HeadUpdate]:
         """What the learners want to learn.
 
@@ -134,7 +160,7 @@ class Classroom:
         if suspicious:
             return []
         return [
-            HeadUpdate(learner, lesson, network, number, frame)
+            self._update(number, lesson, network, frame)
             for number, learner in self._learners.items()
             if (lesson := learner.lesson(frame)) is not None
         ]
@@ -142,25 +168,36 @@ class Classroom:
     def updates_now(self, frame: int, network: Network) -> list[HeadUpdate]:
         """What could be learned from all labels there are, whatever the triggers say."""
         return [
-            HeadUpdate(learner, lesson, network, number, frame)
+            self._update(number, lesson, network, frame)
             for number, learner in self._learners.items()
             if (lesson := learner.lesson_now()) is not None
         ]
 
     def wants_labels(self, frame: int) -> str | None:
-        """Why labels are wanted, if unlabelled frames raise an alarm that labels cannot settle."""
-        reasons = [learner.wants_labels(frame) for learner in self._learners.values()]
-        return next((reason for reason in reasons if reason is not None), None)
+        """Why labels are wanted, if unlabelled frames raise an alarm that labels cannot settle.
+
+        Every domain is asked, and all their reasons are told: none is asked twice in vain.
+        """
+        reasons = [
+            reason if number == OWN else f"domain {number}: {reason}"
+            for number, learner in self._learners.items()
+            if (reason := learner.wants_labels(frame)) is not None
+        ]
+        return "; ".join(reasons) or None
 
     def embarrassment(self, frame: int) -> dict[str, ClassEmbarrassment]:
         """The windows of those classes for which they differ from what was last told.
 
         A class that is watched in several domains is told of by the one it was seen in last.
         """
-        found: dict[str, ClassEmbarrassment] = {}
+        now = dict.fromkeys(self._told, ClassEmbarrassment(None, None, 0))
+        newest: dict[str, int] = {}
         for learner in self._learners.values():
-            found |= learner.embarrassment(frame)
-        return found
+            for name, windows in learner.embarrassment(frame).items():
+                if (seen := learner.seen_last(name)) >= newest.get(name, seen):
+                    now[name], newest[name] = windows, seen
+        told, self._told = self._told, now
+        return {name: windows for name, windows in now.items() if windows != told.get(name)}
 
     def levels(self, frame: int, network: Network) -> list[Levels]:
         """What is normal, where that has changed since it was last recorded; of another network all
@@ -174,3 +211,24 @@ class Classroom:
                 self._recorded[number] = normal
                 changed.append(normal.record(frame, network.hash, number))
         return changed
+
+    def _learner(self, head: Head, normal: NormalLevels | None, taught_until: int) -> Learner:
+        return Learner(
+            head=head,
+            base=self._base,
+            anchors=self._anchors,
+            anchors_held_out=self._manifest.anchors_held_out,
+            standin=self._manifest.standin,
+            config=self._config,
+            normal=normal,
+            taught_until=taught_until,
+        )
+
+    def _update(self, number: int, lesson: Lesson, network: Network, frame: int) -> HeadUpdate:
+        """A lesson of a domain; what is taught in the bundle's own concerns the others too."""
+        labels = {
+            other: learner.labels(network.classes)
+            for other, learner in self._learners.items()
+            if number == OWN and other != OWN
+        }
+        return HeadUpdate(self._learners[number], lesson, network, number, frame, labels)

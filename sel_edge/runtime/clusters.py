@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,13 @@ class Grouping:
         group: int64 [n], 0..k-1.
         centres: float64 [k, D].
         scatter: mean square distance of the points from their centres.
+        executed_flops: operations that it took to find them.
     """
 
     group: NDArray[np.int64]
     centres: Floats
     scatter: float
+    executed_flops: int
 
 
 def divide(points: Floats, limit: int, least: int, worth: float) -> Grouping:
@@ -43,13 +45,15 @@ def divide(points: Floats, limit: int, least: int, worth: float) -> Grouping:
         worth: 0..1.
     """
     best = group(points, 1)
+    flops = best.executed_flops
     while len(best.centres) < limit:
         finer = group(points, len(best.centres) + 1)
+        flops += finer.executed_flops
         counts = np.bincount(finer.group, minlength=len(finer.centres))
         if counts.min() < least or finer.scatter >= worth * best.scatter:
             break
         best = finer
-    return best
+    return replace(best, executed_flops=flops)
 
 
 def usual_worth(points: Floats) -> float:
@@ -68,7 +72,9 @@ def group(points: Floats, count: int) -> Grouping:
         count: at least 1; groups may be empty where there are fewer different points.
     """
     runs = [_descend(points, _begin(points, count, start)) for start in range(STARTS)]
-    return min(runs, key=lambda run: run.scatter)
+    flops = sum(run.executed_flops for run in runs)
+    flops += STARTS * sum(_distance_flops(points, known) for known in range(1, count))
+    return replace(min(runs, key=lambda run: run.scatter), executed_flops=flops)
 
 
 def _begin(points: Floats, count: int, start: int) -> Floats:
@@ -84,8 +90,9 @@ def _begin(points: Floats, count: int, start: int) -> Floats:
 
 
 def _descend(points: Floats, centres: Floats) -> Grouping:
-    nearest = np.zeros(0, np.int64)
+    nearest, flops = np.zeros(0, np.int64), 0
     for _ in range(ROUNDS):
+        flops += _distance_flops(points, len(centres)) + points.size
         before, nearest = nearest, _square_distances(points, centres).argmin(axis=1)
         if np.array_equal(before, nearest):
             break
@@ -94,7 +101,7 @@ def _descend(points: Floats, centres: Floats) -> Grouping:
         np.add.at(sums, nearest, points)
         centres = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centres)
     scatter = float(np.square(points - centres[nearest]).sum(axis=1).mean())
-    return Grouping(nearest, centres, scatter)
+    return Grouping(nearest, centres, scatter, flops + 3 * points.size)
 
 
 def _square_distances(points: Floats, centres: Floats) -> Floats:
@@ -103,3 +110,10 @@ def _square_distances(points: Floats, centres: Floats) -> Floats:
     squares = np.square(points).sum(axis=1)[:, None] + np.square(centres).sum(axis=1)
     distances: Floats = np.maximum(squares - 2 * cross, 0.0)
     return distances
+
+
+def _distance_flops(points: Floats, centres: int) -> int:
+    """Operations of `_square_distances` from so many centres."""
+    count, side = points.shape
+    flops: int = 2 * count * side * (centres + 1) + centres * (2 * side + 3 * count)
+    return flops

@@ -14,7 +14,8 @@ class RuntimeConfig:
     """Settings of the runtime; the defaults suit streams of thousands of frames.
 
     Attributes:
-        rungs: that may be used, of those that a bundle has.
+        rungs: that may be used, of those that a bundle has. Those above `head` are climbed one by
+            one, in domains other than the bundle's own.
         window_labels: labels per class in the reported window of exact embarrassment.
         window_frames: unlabelled frames per class in the reported window of the stand-in.
         window_age_frames: age at which a value leaves its window, so that an exact embarrassment
@@ -33,7 +34,8 @@ class RuntimeConfig:
             enough that frames this far apart are no near duplicates.
         memory_samples: labelled features kept of each domain.
         remembered_frames: newest frames that are kept in memory, to learn a domain from them.
-        remembered_bytes: memory that their pixels may take.
+        remembered_bytes: memory that their pixels may take, and once more what the network saw in
+            them and in labelled frames on its way, where layers are to be trained from it.
         restored_labels: labelled frames of earlier sessions that are looked at again at the start.
         adapter: how an update descends.
         tolerance: what all updates together may cost on the guard's anchors.

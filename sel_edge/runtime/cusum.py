@@ -13,7 +13,8 @@ class Cusum:
 
     Adds up by how many standard deviations each sample lies above normal, less a slack, and never
     falls below zero. A level that rose by much is noticed within few samples, one that rose by
-    little within many, and one that did not rise is hardly ever. The last zero dates the change.
+    little within many, and one that did not rise is hardly ever. The earliest sample above normal
+    since the last zero dates the change, in whatever order samples are told.
 
     Args:
         normal: level and spread while nothing has changed.
@@ -22,8 +23,9 @@ class Cusum:
 
     Attributes:
         score: accumulated standard deviations, 0..limit.
-        onset: frame of the first sample since the score was last zero.
-        samples: how many came since the onset.
+        onset: earliest frame of those samples since the score was last zero that speak for a
+            change.
+        samples: how many came since that zero.
         measured: how many of them `level` is the mean of: those since the last restart.
     """
 
@@ -47,8 +49,10 @@ class Cusum:
         """
         if self.score == 0.0:
             self.onset, self.samples, self.measured, self._sum = frame, 0, 0, 0.0
-        surprise = min((normal or self.normal).surprise(value), SURPRISE_LIMIT)
-        self.score = min(max(self.score + surprise - self._slack, 0.0), self._limit)
+        evidence = min((normal or self.normal).surprise(value), SURPRISE_LIMIT) - self._slack
+        if evidence > 0:
+            self.onset = min(self.onset, frame)  # labels may be told newest first
+        self.score = min(max(self.score + evidence, 0.0), self._limit)
         self.samples += 1
         self.measured += 1
         self._sum += value

@@ -18,6 +18,7 @@ from sel_edge.runtime.moments import MomentModel
 
 RECENT_FRAMES = 64
 """Frames whose domains say what to expect of the next."""
+_LOG_COUNTED_ONCE_MORE = np.log(np.arange(1, RECENT_FRAMES + 2)).tolist()
 
 
 class Router:
@@ -47,16 +48,22 @@ class Router:
             moments: float32 [n, 2, C].
             domains: beside the bundle's own.
         """
-        chosen: list[int] = []
-        numbers = np.array([OWN, *domains], np.int64)
+        numbers = [OWN, *domains]
         places = [self.model.normal, *(domain.place for domain in domains.values())]
         points = self.model.points(moments)
         centres = self.model.scaled(np.array(places, np.float64))
         likeness = -np.square(points[:, None] - centres).sum(axis=2) / 2
-        for of_frame in likeness:
-            counts = np.array([self._recent.count(int(number)) + 1 for number in numbers])
-            self._recent.append(int(numbers[np.argmax(of_frame + np.log(counts))]))
-            chosen.append(self._recent[-1])
+        counts = {number: self._recent.count(number) for number in numbers}
+        chosen = []
+        for of_frame in likeness.tolist():
+            pairs = zip(of_frame, counts.values(), strict=True)
+            scores = [like + _LOG_COUNTED_ONCE_MORE[count] for like, count in pairs]
+            number = numbers[scores.index(max(scores))]
+            if len(self._recent) == RECENT_FRAMES and self._recent[0] in counts:
+                counts[self._recent[0]] -= 1
+            self._recent.append(number)
+            counts[number] += 1
+            chosen.append(number)
         return np.array(chosen, np.int64)
 
     def flops(self, frames: int, domains: int) -> int:

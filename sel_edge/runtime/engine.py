@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from sel_edge.runtime.step_inputs import Parameters, differing
 
 MAX_BATCH = 16
 """Frames per call of onnxruntime: more need more memory for activations and gain no time."""
-_MOMENTS = "moments"
+_IMAGE, _MOMENTS = "image", "moments"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,19 @@ class Observation:
     features: NDArray[np.float32]
     logits: NDArray[np.float32]
     moments: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Insight:
+    """What one forward pass says of frames on its way.
+
+    Attributes:
+        features: penultimate features, float32 [n, F].
+        latents: rung -> what its training step starts from, float32 [n, ...].
+    """
+
+    features: NDArray[np.float32]
+    latents: dict[str, NDArray[np.float32]]
 
 
 class Engine:
@@ -129,6 +143,23 @@ class Engine:
         """
         return Observation(*self._run(frames, ["features", "logits", _MOMENTS]))
 
+    def look_inside(self, frames: Frames, rungs: Sequence[str]) -> Insight:
+        """Features of frames, and on the way to them the latents of some rungs, which are free.
+
+        Args:
+            frames: as in `infer`.
+            rungs: that the bundle has.
+
+        Raises:
+            DataError, BundleError: as from `infer`.
+        """
+        cuts = [self._bundle.manifest.rungs[rung].cut or _IMAGE for rung in rungs]
+        names = ["features", *dict.fromkeys(cuts)]
+        found = dict(zip(names, self._run(frames, names), strict=True))
+        return Insight(
+            found["features"], {rung: found[cut] for rung, cut in zip(rungs, cuts, strict=True)}
+        )
+
     def moments(self, frames: Frames) -> NDArray[np.float32]:
         """Mean and mean square of the first layer's channels, float32 [n, 2, C], and nothing else.
 
@@ -165,19 +196,19 @@ class Engine:
             self._run_batch(session, frames[start : start + MAX_BATCH], names)
             for start in range(0, len(frames), MAX_BATCH)
         ]
-        empty = [np.zeros((0, *self._sizes(session, name)), np.float32) for name in names]
-        return [
-            np.concatenate([part[name] for part in parts]) if parts else nothing
-            for name, nothing in zip(names, empty, strict=True)
-        ]
+        if not parts:
+            return [np.zeros((0, *self._sizes(session, name)), np.float32) for name in names]
+        return [np.concatenate([part[name] for part in parts]) for name in names]
 
     def _run_batch(
         self, session: Session, frames: Frames, names: list[str]
     ) -> dict[str, NDArray[np.float32]]:
         """What `_run` finds in at most `MAX_BATCH` frames, by name."""
-        feeds = {"image": self._preprocess(frames)}
-        wanted = [name for name in names if name != _MOMENTS]
+        feeds = {_IMAGE: self._preprocess(frames)}
+        wanted = [name for name in names if name not in (_IMAGE, _MOMENTS)]
         found = session.run(feeds, wanted) if wanted else {}
+        if _IMAGE in names:
+            found |= feeds
         if _MOMENTS in names and self._stem is not None:
             found |= self._stem.run(feeds)
         if not all(np.isfinite(array).all() for array in found.values()):
@@ -187,7 +218,7 @@ class Engine:
                 "Pretrain again; the training that made this bundle has diverged.",
             )
         if _MOMENTS in names and _MOMENTS not in found:
-            found[_MOMENTS] = input_moments(feeds["image"])
+            found[_MOMENTS] = input_moments(feeds[_IMAGE])
         return found
 
     def _open(self, parameters: Parameters) -> Session:
@@ -211,6 +242,8 @@ class Engine:
         return _checked(Session(path, self._threads), path, expected)
 
     def _sizes(self, session: Session, output: str) -> tuple[int, ...]:
+        if output == _IMAGE:
+            return self._bundle.manifest.preprocessing.input_shape
         if output == _MOMENTS:
             channels = self._bundle.manifest.preprocessing.input_shape[0]
             return 2, self._moments.channels if self._moments else channels

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ class Sight:
         watching_flops: executed beyond one inference of every frame: for the moments, to tell
             domains apart, and to filter frames.
         inference_s: seconds that the networks took; without domains, the moments included.
+        latents: rung -> what its training step would start from, float32 [n, ...]; zeros for frames
+            of the bundle's own domain, and nothing at all where no frame is of another.
     """
 
     features: NDArray[np.float32]
@@ -40,6 +43,7 @@ class Sight:
     domains: NDArray[np.int64]
     watching_flops: int
     inference_s: float
+    latents: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 class Eyes:
@@ -50,6 +54,7 @@ class Eyes:
         model: of its moments.
         threads: threads of onnxruntime; None lets it use every core.
         max_engines: at least 2, the bundle's own among them.
+        rungs: whose latents are told along with the features, in all domains but the bundle's own.
 
     Attributes:
         forward_flops: executed operations per frame, two per multiply-accumulate.
@@ -64,9 +69,10 @@ class Eyes:
         model: MomentModel,
         threads: int | None = None,
         max_engines: int = MAX_ENGINES,
+        rungs: Sequence[str] = (),
     ) -> None:
         self._bundle, self._threads, self._max_engines = bundle, threads, max_engines
-        self._router = Router(model)
+        self._router, self._rungs = Router(model), tuple(rungs)
         self._engines: dict[str, Engine] = {}
         self._any = Engine(bundle, threads)
         self._names_of = bundle_network(bundle)
@@ -97,6 +103,7 @@ class Eyes:
         moments, router = self._any.moments(frames), router or self._router
         numbers = router.route(moments, network.domains)
         features = np.zeros((count, self._bundle.manifest.features), np.float32)
+        latents: dict[str, NDArray[np.float32]] = {}
         flops, inference_s = moment_flops + router.flops(count, len(network.domains)), 0.0
         for number in np.unique(numbers).tolist():
             chosen = numbers == number
@@ -105,9 +112,13 @@ class Eyes:
                 own = lens(own)
                 flops += len(own) * lens_flops(own.shape[1:])
             engine, begun = self._engine(network, number), time.perf_counter()
-            features[chosen] = engine.features(own)
+            seen_inside = engine.look_inside(own, () if number == OWN else self._rungs)
             inference_s += time.perf_counter() - begun
-        return Sight(features, moments, numbers, flops, inference_s)
+            features[chosen] = seen_inside.features
+            for rung, found in seen_inside.latents.items():
+                whole = latents.setdefault(rung, np.zeros((count, *found.shape[1:]), np.float32))
+                whole[chosen] = found
+        return Sight(features, moments, numbers, flops, inference_s, latents)
 
     def router(self) -> Router:
         """Tells domains apart for another stream: for it, no frame has come before."""

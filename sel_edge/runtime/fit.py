@@ -48,6 +48,22 @@ def require_own_rows(name: str, parameter: NDArray[np.float32], rows: Selected) 
         raise unfit(name, "given in no rows, or in rows that do not ascend")
 
 
+def require_place(number: int, place: NDArray[np.floating], size: int) -> None:
+    """Refuse a place.
+
+    Args:
+        number: of the domain.
+        place: of its frames.
+        size: how many numbers it must have.
+
+    Raises:
+        BundleError: of another shape, or not finite.
+    """
+    if place.shape != (size,) or not np.isfinite(place).all():
+        detail = f"at a place of {list(place.shape)} numbers where {size} are due, or not finite"
+        raise unfit(f"of domain {number}", detail)
+
+
 def require_norm(norm: Norm, channels: dict[str, int]) -> None:
     """Refuse a normalization.
 

@@ -65,6 +65,18 @@ def judge_norm(
     return _verdict(guess.score > -HARM_SIGMA, guess, STANDIN)
 
 
+def refuse_norm(before: NDArray[np.float32], standin: StandIn, why: str) -> Verdict:
+    """The verdict on statistics that nothing can be computed with.
+
+    Args:
+        before: logits float32 [n, K] of the frames as they are answered now, n >= 1.
+        standin: of the bundle.
+        why: what is wrong with the statistics, in words.
+    """
+    level = float(standin.estimate(before).mean())
+    return Verdict(False, f"statistics of no use: {why}", False, 0, level, level)
+
+
 @dataclass(frozen=True, eq=False)
 class _Part:
     """Embarrassment of some frames, float64 [n] in nats, before and after."""

@@ -19,26 +19,21 @@ from sel_edge.core.standin import StandIn
 from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.crossval import Course, newest_of
 from sel_edge.runtime.evidence import MIN_HELD_OUT
-from sel_edge.runtime.guard import (
-    MINIMUM_GAIN,
-    Anchors,
-    Heads,
-    can_be_judged,
-    judge,
-    judging,
-)
+from sel_edge.runtime.guard import Anchors, Heads, can_be_judged, judge, judging
 from sel_edge.runtime.head import Features, Head
 from sel_edge.runtime.lesson import Attempt, Lesson
 from sel_edge.runtime.memory import FOLDS, LabelMemory, Samples
 from sel_edge.runtime.monitor import Monitor
-from sel_edge.runtime.normal import NormalLevels, WarmUp, normal_levels
+from sel_edge.runtime.normal import NormalLevels, WarmUp
+from sel_edge.runtime.practice import practice
+from sel_edge.runtime.residue import Residue
+from sel_edge.runtime.settling import is_vain, normal_of, remainder
 from sel_edge.runtime.trigger import Signal, Trigger
-from sel_edge.runtime.unknown import UnknownClasses, practice
+from sel_edge.runtime.unknown import UnknownClasses
 from sel_edge.runtime.verdict import Verdict
 from sel_edge.runtime.work import Work, product, together
 
-SETTLE_SAMPLES = 128
-"""Labels that it takes to call a situation one that cannot be learned."""
+UNPROVED = Verdict(False, "the labels that could prove it are gone", True, 0, 0.0, 0.0)
 
 
 class Learner:
@@ -63,6 +58,7 @@ class Learner:
     Attributes:
         head: the classifier in use.
         normal: what is normal for it; None as long as that is not known.
+        taught_until: labels of earlier frames may have taught `head`.
     """
 
     def __init__(
@@ -80,18 +76,20 @@ class Learner:
         self._standin, self._config = standin, config
         self._anchors_held_out = anchors_held_out
         self._replay, self._judged = anchors.halves()
-        on_anchors = self._normal_of(head, anchors.features, anchors.labels)
+        on_anchors = normal_of(head, anchors.features, anchors.labels, standin)
         self.normal = on_anchors if normal is None and anchors_held_out else normal
         self._monitor = Monitor(self.normal or on_anchors, config)
         self._warm_up = WarmUp(config.window_labels)
         self._memory = LabelMemory(
             head.weight.shape[1], config.memory_samples, config.fold_block_frames
         )
-        self._taught_until = taught_until
+        self.taught_until = taught_until
         self._taught_by: dict[str, int] = {}
         rule = (config.on, config.patience_ticks, config.cool_down_frames)
         self._trigger, self._asking = Trigger(*rule), Trigger(*rule)
-        self._unknown = UnknownClasses(config.unknown_classes, config.new_class_labels)
+        self._unknown = UnknownClasses(
+            config.unknown_classes, config.new_class_labels, self._memory
+        )
         self._label_frames: deque[int] = deque(maxlen=config.min_labels)
         self._lesson: Lesson | None = None
 
@@ -136,7 +134,9 @@ class Learner:
     def remember(self, name: str, feature: NDArray[np.float32], frame: int) -> None:
         """Take back a label of an earlier session; arguments as of `label`."""
         if name not in self.head.positions:
-            self._count(name, frame)
+            self._hear(name, frame)
+        elif name in self._learned and frame < self.taught_until:
+            self._taught_by[name] = self._taught_by.get(name, 0) + 1
         self._memory.add(name, feature, frame)
 
     def retract(self, frame: int) -> None:
@@ -144,12 +144,30 @@ class Learner:
         self._memory.discard((frame,))
 
     def embarrassment(self, frame: int) -> dict[str, ClassEmbarrassment]:
-        """The present windows of those classes for which they differ from what was last told.
+        """The present windows of all classes that have any.
 
         Args:
             frame: frames seen so far.
         """
         return self._monitor.embarrassment(frame)
+
+    def seen_last(self, name: str) -> int:
+        """Frame of the newest value in the windows of a class; -1 without any."""
+        return self._monitor.seen_last(name)
+
+    def labels(self, names: Collection[str]) -> Samples:
+        """What is remembered of labels of some classes."""
+        return self._memory.samples(names)
+
+    def residue(self, least: int) -> Residue | None:
+        """What there is for those who train other layers; None with fewer than so many labels that
+        taught nobody, or as long as it is not known what is normal."""
+        names, since = self.head.classes, self.taught_until
+        fresh = sum(self._memory.count(name, since) for name in names)
+        if self.normal is None or fresh < least:
+            return None
+        samples = self.labels(names)
+        return Residue(samples, samples.frames >= since, self.normal.together)
 
     def lesson(self, frame: int) -> Lesson | None:
         """What to learn now, or None; the same again until it is kept, rejected or dropped.
@@ -166,20 +184,9 @@ class Learner:
         if self.normal is not None:
             signals += self._monitor.signals()
         now = {name: self._memory.count(name) for name in self._taught_by}
-        signals += practice(self._taught_by, now, self._config.on, self._taught_until)
+        signals += practice(self._taught_by, now, self._config.on, self.taught_until)
         fired = self._trigger.fire(frame, signals, may_fire=self._can_be_judged)
-        if not fired:
-            return None
-        named = {name for signal in fired for name in signal.classes}
-        new = tuple(sorted(named - set(self.head.classes)))
-        known = tuple(name for name in self.head.classes if name in named)
-        self._lesson = Lesson(
-            classes=(*known, *new),
-            new=new,
-            onset=min(signal.onset for signal in fired),
-            excess=max(signal.excess for signal in fired),
-            reason="; ".join(signal.reason for signal in fired),
-        )
+        self._lesson = Lesson.of(fired, self.head.classes) if fired else None
         return self._lesson
 
     def lesson_now(self) -> Lesson | None:
@@ -213,7 +220,7 @@ class Learner:
 
     def material(self, lesson: Lesson) -> Samples:
         """The labels that a lesson would be taught by, those that are replayed included."""
-        return self._memory.samples((*self.head.classes, *lesson.new))
+        return self.labels((*self.head.classes, *lesson.new))
 
     def demand(self, lesson: Lesson) -> GraphCost:
         """What a lesson takes at most."""
@@ -226,18 +233,22 @@ class Learner:
     def learn(self, lesson: Lesson) -> Work[Attempt]:
         """Train a candidate, and let the guard judge it; changes nothing here.
 
+        A lesson whose labels were taken back since it was planned is rejected without a step.
+
         Returns:
             What `keep` or `reject` is to be told.
         """
+        if not self._still_judged(lesson):
+            return Attempt(self.head, UNPROVED, 0, None)
         course, samples = self._course(lesson), self.material(lesson)
         known = (*self.head.classes, *lesson.new)
         trial = yield from course.tried(samples, known)
         head = yield from course.taught(samples)
         heads = Heads(self._base, self.head, head)
         yield judging(heads, self._judged)
-        fresh = samples.frames >= max(lesson.onset, self._taught_until)
+        fresh = samples.frames >= max(lesson.onset, self.taught_until)
         per_class = len(self._judged.labels) // len(self._base.classes)
-        learned = newest_of(trial, self._learned(), max(per_class, MIN_HELD_OUT))
+        learned = newest_of(trial, self._learned, max(per_class, MIN_HELD_OUT))
         verdict = judge(
             heads,
             lesson.classes,
@@ -249,11 +260,9 @@ class Learner:
         normal = None
         if verdict.accepted and self._anchors_held_out:
             yield product(len(self._judged.labels), *head.weight.T.shape)
-            normal = self._normal_of(head, self._judged.features, self._judged.labels)
-        elif not verdict.accepted and self._is_vain(lesson, verdict):
-            looks = (len(self._judged.labels), int(fresh.sum()), len(samples))
-            yield together(*(product(count, *self.head.weight.T.shape) for count in looks))
-            normal = self._remainder(samples, fresh)
+            normal = normal_of(head, self._judged.features, self._judged.labels, self._standin)
+        elif not verdict.accepted and self._anchors_held_out and is_vain(lesson, verdict):
+            normal = yield from remainder(self.head, self._judged, samples, fresh, self._standin)
         return Attempt(head, verdict, len(samples), normal)
 
     def keep(self, attempt: Attempt, frame: int) -> None:
@@ -265,9 +274,9 @@ class Learner:
             attempt: that was accepted.
             frame: frames seen so far: all labels up to here may have taught the candidate.
         """
-        self.head, self._lesson, self._taught_until = attempt.head, None, frame
+        self.head, self._lesson, self.taught_until = attempt.head, None, frame
         self._unknown.learned(attempt.head.classes)
-        self._taught_by = {name: self._memory.count(name) for name in self._learned()}
+        self._taught_by = {name: self._memory.count(name) for name in self._learned}
         self.normal = attempt.normal
         if self.normal is None:
             self._warm_up = WarmUp(self._config.window_labels)
@@ -294,6 +303,7 @@ class Learner:
             return
         self.head, self._lesson = head, None
         self._unknown.learned(head.classes)
+        self._taught_by = {n: count for n, count in self._taught_by.items() if n in head.positions}
 
     def discard(self, frames: Collection[int]) -> None:
         """Forget what was said of frames that turned out to be of another domain."""
@@ -328,14 +338,14 @@ class Learner:
         """Take in a label; `loss` is None for a class that the head does not know."""
         self._label_frames.append(frame)
         if loss is None:
-            self._count(name, frame)
+            self._hear(name, frame)
         else:
             self._take_in_loss(name, loss, estimate, frame)
         self._memory.add(name, feature, frame)
 
-    def _count(self, name: str, frame: int) -> None:
-        """Take in a label of a class that the head does not know."""
-        forgotten = self._unknown.count(name, frame)
+    def _hear(self, name: str, frame: int) -> None:
+        """A label of a class that the head does not know is about to be remembered."""
+        forgotten = self._unknown.hear(name, frame)
         if forgotten is not None:
             self._memory.forget(forgotten)
             if self._lesson is not None and forgotten in self._lesson.new:
@@ -353,34 +363,13 @@ class Learner:
 
     def _fresh(self, names: Collection[str], onset: int) -> Samples:
         """Labels since an onset that the head in use has never learned from."""
-        samples = self._memory.samples(names)
-        return samples.where(samples.frames >= max(onset, self._taught_until))
+        samples = self.labels(names)
+        return samples.where(samples.frames >= max(onset, self.taught_until))
 
+    @property
     def _learned(self) -> tuple[str, ...]:
         """The classes that the bundle lacks."""
         return self.head.classes[len(self._base.classes) :]
-
-    def _is_vain(self, lesson: Lesson, verdict: Verdict) -> bool:
-        """Whether training did not even help on average, on labels enough to tell."""
-        gain = verdict.held_out_before - verdict.held_out_after
-        is_known = not lesson.new and verdict.held_out >= SETTLE_SAMPLES
-        return is_known and gain < MINIMUM_GAIN and self._anchors_held_out
-
-    def _remainder(self, samples: Samples, fresh: NDArray[np.bool_]) -> NormalLevels:
-        """What remains of a situation once practice helps no more.
-
-        That is the embarrassment on labels that the head did not learn from, on all that is
-        remembered of any situation, and on the anchors, whichever is the highest: so neither the
-        remainder nor a return to an older situation is a change.
-        """
-        normal = self._normal_of(self.head, self._judged.features, self._judged.labels)
-        for part in (samples.where(fresh), samples):
-            levels = self._normal_of(self.head, part.features, self.head.index(part.names))
-            normal = normal.or_higher(levels)
-        return normal
-
-    def _normal_of(self, head: Head, features: Features, labels: NDArray[np.int64]) -> NormalLevels:
-        return normal_levels(head.logits(features), labels, head.classes, self._standin)
 
     def _still_judged(self, lesson: Lesson) -> bool:
         """Whether the labels that could judge an open lesson are still there."""

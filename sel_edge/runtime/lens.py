@@ -18,6 +18,7 @@ images is put in, and all frequencies take part.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,19 +123,22 @@ def fit_lens(normal: NDArray[np.float64], found: NDArray[np.float64]) -> Floats 
 
 
 def _planes(frames: Frames) -> Floats:
-    """Float32 [n, C, H, W] of images, [n, C, L] of signals."""
+    """Float32 [n, C, H, W] of images, [n, C, L] of signals, laid out so: it is a copy."""
     planes = np.moveaxis(frames, -1, 1) if frames.dtype == np.uint8 else frames
-    return planes.astype(np.float32)
+    return np.array(planes, np.float32, order="C")
 
 
 def _axes(planes: Floats) -> tuple[int, ...]:
     return tuple(range(2, planes.ndim))
 
 
+@lru_cache
 def _radius(size: tuple[int, ...]) -> NDArray[np.float64]:
-    """How high the frequency of each coefficient is, 0..1 of the highest there is."""
+    """How high the frequency of each coefficient is, 0..1 of the highest there is; read-only."""
     *rest, last = size
     parts = [np.abs(np.fft.fftfreq(side)) for side in rest] + [np.fft.rfftfreq(last)]
     squares = sum(np.square(part) for part in np.meshgrid(*parts, indexing="ij"))
     radius: NDArray[np.float64] = np.sqrt(np.asarray(squares))
-    return radius / max(float(radius.max()), _TINY)
+    radius /= max(float(radius.max()), _TINY)
+    radius.flags.writeable = False
+    return radius

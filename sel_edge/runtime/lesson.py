@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sel_edge.runtime.head import Head
 from sel_edge.runtime.normal import NormalLevels
+from sel_edge.runtime.trigger import Signal
 from sel_edge.runtime.verdict import Verdict
 
 
@@ -26,6 +28,24 @@ class Lesson:
     onset: int
     excess: float
     reason: str
+
+    @classmethod
+    def of(cls, fired: Sequence[Signal], known: Sequence[str]) -> Lesson:
+        """What signals ask for that fired together, at least one.
+
+        Args:
+            fired: the signals.
+            known: the classes of the head, in its order.
+        """
+        named = {name for signal in fired for name in signal.classes}
+        new = tuple(sorted(named.difference(known)))
+        return cls(
+            classes=(*(name for name in known if name in named), *new),
+            new=new,
+            onset=min(signal.onset for signal in fired),
+            excess=max(signal.excess for signal in fired),
+            reason="; ".join(signal.reason for signal in fired),
+        )
 
 
 @dataclass(frozen=True)

@@ -28,14 +28,16 @@ from sel_edge.core.measurement import Energy
 from sel_edge.core.wallet_file import WALLET_FILE, WalletFile
 from sel_edge.runtime.account import found_at_start, normal_at_start, scored, taught_at_start
 from sel_edge.runtime.adaptation import Adaptation, Outcome
-from sel_edge.runtime.board import Board, Lap
+from sel_edge.runtime.board import Board
 from sel_edge.runtime.classroom import Classroom
+from sel_edge.runtime.climb import Climb, climbable
 from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.domains import Router
 from sel_edge.runtime.engine import MAX_BATCH
 from sel_edge.runtime.eyes import Eyes, Sight
 from sel_edge.runtime.moments import bundle_moments
 from sel_edge.runtime.network import Network, bundle_network
+from sel_edge.runtime.overhead import Overhead
 from sel_edge.runtime.planner import UpdatePlan
 from sel_edge.runtime.predictor import Predictor
 from sel_edge.runtime.renormalize import RUNG as NORM
@@ -104,11 +106,12 @@ class Runtime(Closing):
         config: RuntimeConfig | None = None,
         threads: int | None = None,
     ) -> None:
-        self._ledger, self._board = ledger, board
+        self._ledger, self._board, self._overhead = ledger, board, Overhead(board)
         self._looked_flops = 0
         config, state = config or RuntimeConfig(), ledger.path.parent
         model = bundle_moments(bundle)
-        self._eyes = Eyes(bundle, model, threads)
+        rungs = climbable(bundle, config.rungs)
+        self._eyes = Eyes(bundle, model, threads, rungs=rungs)
         start = bundle_network(bundle)
         # Only a bundle that can be used binds the ledger to itself.
         ledger.identify("bundle_hash", bundle.manifest.bundle_hash)
@@ -119,7 +122,7 @@ class Runtime(Closing):
             self._slots = undo.enter_context(open_slots(state, bundle))
             network = self._slots.current()
             past, normal = ledger.updates(), normal_at_start(ledger, network)
-            taught = taught_at_start(past, network)
+            taught = taught_at_start(past, network, self._slots.made_at)
             self._classroom = Classroom(bundle, network, config, normal, taught)
             store = undo.enter_context(SampleStore(state / SAMPLES_FILE))
             self._purse = WalletFile(state / WALLET_FILE, budget or Budget(), board.clock())
@@ -131,7 +134,9 @@ class Runtime(Closing):
                 surroundings=self._surroundings,
                 purse=self._purse,
                 predictor=predictor,
+                climb=Climb(rungs, past),
                 board=board,
+                overhead=self._overhead,
                 config=config,
                 threads=threads,
             )
@@ -141,11 +146,9 @@ class Runtime(Closing):
             self._store = store
             self._to_close = undo.pop_all()
         anchors = bundle.anchors()
-        self._strangers = Strangers(network.head, anchors.features)
+        self._strangers = Strangers(network.head, anchors.features, self._classroom.learned())
         self._asking = Trigger(ON_SIGMA, config.patience_ticks, config.cool_down_frames)
-        self._frames, self._told = ledger.frames(), 0
-        self._commit = (0.0, 0.0)
-        self._drawn = Lap(board)
+        self._frames, self._told, self._was_asked = ledger.frames(), 0, False
         self._found = found_at_start(ledger, network)
 
     @property
@@ -165,9 +168,17 @@ class Runtime(Closing):
 
         Raises:
             DataError: the frames do not have the bundle's shape.
-            StorageError: something cannot be written.
+            StorageError: something cannot be written. Go on with the next batch once it can be:
+                what was answered and decided until then is recorded with it, or when the ledger
+                is closed.
         """
-        lap, first, network = Lap(self._board), self._frames, self.network
+        with self._overhead.working():
+            return self._process(batch)
+
+    def _process(self, batch: FrameBatch) -> TickReport:
+        first, network = self._frames, self.network
+        self._teaching.take_answers()  # where that fails, no frame was seen yet
+        self._was_asked |= len(batch.frames) > 0
         sight = self._eyes.look(batch.frames, network)
         logits = self._classroom.observe(sight.features, sight.domains, batch.labels, first)
         predictions = tuple(network.classes[number] for number in logits.argmax(axis=1))
@@ -176,9 +187,7 @@ class Runtime(Closing):
         wanted = self._wanted_labels()
         executed_flops = len(batch.frames) * self._answer_flops(network)
         self._board.worked(GraphCost(executed_flops + watching_flops, 0, 0))
-        joules, seconds = (
-            spent + before for spent, before in zip(lap.read(), self._commit, strict=True)
-        )
+        joules, seconds = self._overhead.told()
         tick = Tick(
             start=first,
             n=len(batch.frames),
@@ -192,13 +201,12 @@ class Runtime(Closing):
             energy=Energy(joules, self._board.meter.origin),
             seconds=seconds,
         )
-        self._care_for_wallet(self._drawn.read()[0])
-        outcome = self._adapt(network)
-        self._drawn.read()  # learning has paid for itself
-        lap.read()
-        decisions = (*self._found, *wanted, *outcome.decisions)
-        self._record(tick, decisions, outcome.updates)
-        self._commit = lap.read()  # known only now: the next tick's record tells it
+        outcome = Outcome()
+        try:
+            self._care_for_wallet()
+            outcome = self._adapt(network, is_proven=len(predictions) > 0)
+        finally:
+            decisions = self._record(tick, (*wanted, *outcome.decisions), outcome.updates)
         return TickReport(predictions, tick, decisions, outcome.updates, sight.inference_s)
 
     def label(self, frame: int, name: str) -> bool:
@@ -208,38 +216,44 @@ class Runtime(Closing):
             frame: its number in the ledger.
             name: class name.
         """
-        return self._teaching.label(frame, name)
+        with self._overhead.working():
+            return self._teaching.label(frame, name)
 
     def plans(self) -> list[UpdatePlan]:
-        """What could be learned now from all labels there are, with prices; nothing is spent."""
-        return self._adaptation.plans(self._frames)
+        """What could be learned now from all labels and frames there are, with prices."""
+        with self._overhead.working():
+            return self._adaptation.plans(self._frames)
 
     def carry_out(self, plan: UpdatePlan) -> Outcome:
         """Carry out one of `plans`, and record it.
 
         Raises:
-            StorageError: something cannot be written.
+            StorageError: something cannot be written. What was learned is recorded with the next
+                batch, or when the ledger is closed.
         """
-        self._care_for_wallet(self._drawn.read()[0])
-        outcome = self._adaptation.carry_out(plan, self._frames)
-        self._drawn.read()  # learning has paid for itself
-        self._strangers.adopt(self.network.head)
-        nothing = Tick(
-            start=self._frames,
-            n=0,
-            segment="asked for",
-            scores={},
-            embarrassment={},
-            domains={},
-            novel=0,
-            executed_flops=0,
-            watching_flops=0,
-            energy=Energy(0.0, self._board.meter.origin),
-            seconds=0.0,
-        )
-        self._record(nothing, (*self._found, *outcome.decisions), outcome.updates)
-        if self._slots.pending:  # a person has asked for it and sees what came of it
-            self._slots.confirm()
+        with self._overhead.working():
+            self._care_for_wallet()
+            outcome = self._adaptation.carry_out(plan, self._frames)
+            self._strangers.adopt(self.network.head, self._classroom.learned())
+            watching_flops = self._flops_since()
+            self._board.worked(GraphCost(watching_flops, 0, 0))
+            joules, seconds = self._overhead.told()
+            nothing = Tick(
+                start=self._frames,
+                n=0,
+                segment="asked for",
+                scores={},
+                embarrassment={},
+                domains={},
+                novel=0,
+                executed_flops=0,
+                watching_flops=watching_flops,
+                energy=Energy(joules, self._board.meter.origin),
+                seconds=seconds,
+            )
+            self._record(nothing, outcome.decisions, outcome.updates)
+            if self._slots.pending:  # a person has asked for it and sees what came of it
+                self._slots.confirm()
         return outcome
 
     def evaluate(self, name: str, subset: str, batches: Iterable[FrameBatch]) -> Evaluation:
@@ -276,7 +290,12 @@ class Runtime(Closing):
     def close(self) -> None:
         """Save what is still in memory, and let another process go on."""
         with self._to_close:
-            self._purse.save(self._board.clock())
+            with self._overhead.working():
+                if not self._was_asked:
+                    self._slots.spare()
+            now_s = self._board.clock()
+            self._purse.wallet.draw(self._overhead.drawn(), now_s)
+            self._purse.save(now_s)
 
     def _seen(self, frames: Frames, router: Router) -> list[str]:
         sight = self._eyes.look(frames, self.network, router)
@@ -304,9 +323,12 @@ class Runtime(Closing):
             flops += self._strangers.flops(len(own))
         teaching.observe(first, frames, sight, logits, share, network.classes)
         teaching.told(first, batch.labels)
-        teaching.take_answers()
-        flops, self._looked_flops = flops + self._looked_flops, 0
-        return novel, flops
+        return novel, flops + self._flops_since()
+
+    def _flops_since(self) -> int:
+        """Operations since the tick before: planning, and frames that were looked at again."""
+        looked, self._looked_flops = self._looked_flops, 0
+        return looked + self._adaptation.planning_flops()
 
     def _wanted_labels(self) -> list[Decision]:
         """Why labels are wanted: by the stand-in, or because of what nobody knows."""
@@ -316,27 +338,32 @@ class Runtime(Closing):
             reasons += [signal.reason for signal in fired]
         return [Decision(self._frames, "wants_labels", reason, ()) for reason in reasons if reason]
 
-    def _adapt(self, network: Network) -> Outcome:
+    def _adapt(self, network: Network, is_proven: bool) -> Outcome:
+        if is_proven and self._slots.pending:  # it has answered for a whole batch
+            self._slots.confirm()
         outcome = self._adaptation.advance(self._frames)
         if self.network is not network:
-            self._strangers.adopt(self.network.head)
-        elif self._slots.pending:  # it has answered for a whole batch
-            self._slots.confirm()
+            self._strangers.adopt(self.network.head, self._classroom.learned())
         return outcome
 
-    def _care_for_wallet(self, joules: float) -> None:
-        """Tell the wallet the time, the temperature and what the tick drew from the battery."""
+    def _care_for_wallet(self) -> None:
+        """Tell the wallet the time, the temperature and what was drawn from the battery."""
         now_s, heat = self._board.clock(), self._board.heat()
         self._purse.wallet.observe(heat.celsius, heat.throttled)
-        self._purse.wallet.draw(joules, now_s)
+        self._purse.wallet.draw(self._overhead.drawn(), now_s)
         self._purse.save_if_due(now_s)
 
-    def _record(self, tick: Tick, decisions: Sequence[Decision], updates: Sequence[Update]) -> None:
+    def _record(
+        self, tick: Tick, decisions: Sequence[Decision], updates: Sequence[Update]
+    ) -> tuple[Decision, ...]:
+        """Tell the ledger; the decisions, behind what was found at the start."""
+        all_decisions, self._found = (*self._found, *decisions), ()
         levels = self._classroom.levels(self._frames, self.network)
         is_due = updates or self._frames - self._told >= BALANCES_EVERY_FRAMES
-        self._ledger.record(tick, decisions, updates, levels, self._balances() if is_due else None)
-        self._found = ()
+        balances = self._balances() if is_due else None
+        self._ledger.record(tick, all_decisions, updates, levels, balances)
         self._store.flush_if_due()
+        return all_decisions
 
     def _balances(self) -> Balances | None:
         """What is in the wallet; None if it has no limits."""
@@ -354,6 +381,8 @@ class Runtime(Closing):
 
     def _look_again(self, frames: Frames) -> Sight:
         """See frames that are not the newest: where they came from tells nothing of the stream."""
-        sight = self._eyes.look(frames, self.network, self._eyes.router())
-        self._looked_flops += len(frames) * self._answer_flops(self.network) + sight.watching_flops
+        with self._overhead.working():
+            sight = self._eyes.look(frames, self.network, self._eyes.router())
+        answers = len(frames) * self._answer_flops(self.network)
+        self._looked_flops += answers + sight.watching_flops
         return sight

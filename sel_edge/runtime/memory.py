@@ -85,9 +85,9 @@ class LabelMemory:
             if not self._by_class[fullest]:
                 del self._by_class[fullest]
 
-    def count(self, name: str) -> int:
-        """How many labels of a class there are."""
-        return len(self._by_class.get(name, ()))
+    def count(self, name: str, since: int = 0) -> int:
+        """How many labels of a class there are, of frame `since` and later ones."""
+        return sum(frame >= since for frame, _ in self._by_class.get(name, ()))
 
     def forget(self, name: str) -> None:
         """Drop all labels of a class."""

@@ -12,8 +12,8 @@ are seen that nobody knows.
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,8 +165,14 @@ class MomentModel:
 
     def scaled(self, displacements: Floats) -> Floats:
         """The points of displacements float64 [n, 2C]."""
-        points: Floats = displacements @ self.whiten.T / np.sqrt(1 + self.among)
+        points: Floats = displacements @ self.whiten.T / self._spread
         return points
+
+    @cached_property
+    def _spread(self) -> Floats:
+        """Standard deviation of frames of unknown content, in terms of `whiten`."""
+        spread: Floats = np.sqrt(1 + self.among)
+        return spread
 
     def distance(self, one: Floats, frames: int, other: Floats, other_frames: int) -> float:
         """How far apart two windows lie: root mean square over coordinates, 1 by chance.
@@ -294,8 +300,9 @@ class ShiftMonitor:
         window: int = WINDOW_FRAMES,
         limit: float = LIMIT_SIGMA,
     ) -> None:
-        self._model, self._limit = model, limit
-        self._window: deque[Floats] = deque(maxlen=window)
+        self._model, self._limit, self._length = model, limit, window
+        self._apart: Floats = np.zeros((0, len(model.normal)))
+        self._squares: Floats = np.zeros(0)
         self.sigma, self.shifted = 0.0, False
 
     def add(self, apart: Floats) -> None:
@@ -304,19 +311,20 @@ class ShiftMonitor:
         Args:
             apart: displacements float64 [n, 2C] less the places of the frames' domains.
         """
-        self._window.extend(apart)
-        frames = len(self._window)
+        squares = np.square(self._model.scaled(apart)).sum(axis=1)
+        self._apart = np.concatenate([self._apart, apart])[-self._length :]
+        self._squares = np.concatenate([self._squares, squares])[-self._length :]
+        frames = len(self._apart)
         if frames < MIN_FRAMES:
             return
-        mean = np.mean(self._window, axis=0)
-        found = self._model.distance(mean, frames, self._model.normal, self._model.frames)
-        squares = np.square(self._model.scaled(np.array(self._window))).sum(axis=1)
-        self.sigma = max(self._model.sigma(found), self._model.scatter.sigma(squares))
+        mean, model = self._apart.mean(axis=0), self._model
+        found = model.distance(mean, frames, model.normal, model.frames)
+        self.sigma = max(model.sigma(found), model.scatter.sigma(self._squares))
         self.shifted = self.sigma >= self._limit * (OFF_SHARE if self.shifted else 1.0)
 
     def restart(self) -> None:
         """From now on, judge frames that are still to come."""
-        self._window.clear()
+        self._apart, self._squares = self._apart[:0], self._squares[:0]
         self.sigma, self.shifted = 0.0, False
 
     def reason(self) -> str:

@@ -38,7 +38,6 @@ class Monitor:
         self._classes: dict[str, Cusum] = {}
         self._exact: dict[str, _Window] = {}
         self._estimates: dict[str, _Window] = {}
-        self._reported: dict[str, ClassEmbarrassment] = {}
 
     def add_label(self, name: str, loss: float, frame: int) -> None:
         """Take in the cross-entropy (nats, T = 1.5) of a frame whose true class is known."""
@@ -54,20 +53,23 @@ class Monitor:
         self._standin.add(estimate, frame)
 
     def embarrassment(self, frame: int) -> dict[str, ClassEmbarrassment]:
-        """The windows of those classes whose windows differ from what was last told.
+        """The windows of all classes that had any value since the network changed.
 
         Args:
             frame: frames seen so far; what is older than the windows' age is dropped.
         """
         oldest = frame - self._config.window_age_frames
-        changed = {}
-        for name in dict.fromkeys((*self._exact, *self._estimates, *self._reported)):
+        found = {}
+        for name in dict.fromkeys((*self._exact, *self._estimates)):
             exact, labels = _read(self._exact.get(name), oldest)
             standin, _ = _read(self._estimates.get(name), oldest)
-            now = ClassEmbarrassment(exact, standin, labels)
-            if now != self._reported.get(name):
-                changed[name] = self._reported[name] = now
-        return changed
+            found[name] = ClassEmbarrassment(exact, standin, labels)
+        return found
+
+    def seen_last(self, name: str) -> int:
+        """Frame of the newest value in the windows of a class; -1 without any."""
+        windows = (self._exact.get(name), self._estimates.get(name))
+        return max((window.newest for window in windows if window is not None), default=-1)
 
     def signals(self) -> list[Signal]:
         """Evidence from labels: of all classes together, and of each class, if it is not weak.
@@ -117,15 +119,20 @@ class Monitor:
 
 
 class _Window:
-    """The mean of the newest values; the sum is kept up, not computed again at every tick."""
+    """The mean of the newest values; the sum is kept up, not computed again at every tick.
+
+    Attributes:
+        newest: the latest frame of any value so far.
+    """
 
     def __init__(self, length: int) -> None:
-        self._length = length
+        self._length, self.newest = length, -1
         self._values: deque[tuple[int, float]] = deque()
         self._sum = 0.0
 
     def add(self, value: float, frame: int) -> None:
         self._values.append((frame, value))
+        self.newest = max(self.newest, frame)
         self._sum += value
         if len(self._values) > self._length:
             self._drop()

@@ -28,6 +28,7 @@ from sel_edge.runtime.fit import (
     require_norm,
     require_numbers,
     require_own_rows,
+    require_place,
     require_rows,
     unfit,
 )
@@ -51,6 +52,8 @@ class Base:
         parameters: the bundle's, float32 by name, read from its file where they are looked at.
         head_weight, head_bias: names of the classifier's parameters.
         biases: weight of a layer that can be normalized -> its bias.
+        place: how many numbers say where a domain's frames lie: 2C, two for each channel of the
+            bundle's moments; None for bundles of before they told them, whose domains lie anywhere.
     """
 
     hash: str
@@ -59,6 +62,7 @@ class Base:
     head_weight: str
     head_bias: str
     biases: Mapping[str, str]
+    place: int | None
 
     @property
     def head_names(self) -> tuple[str, str]:
@@ -294,9 +298,10 @@ class Network:
         """With some domains added, replaced or, where None, taken away.
 
         Raises:
-            BundleError: a number is not above `OWN`, a layer is unknown or the classifier, or its
-                scale and shift do not fit it or are not finite; or a domain's rows are unknown,
-                not ascending, out of range, of another shape or dtype, or not finite.
+            BundleError: a number is not above `OWN`, a place has not 2C finite numbers, a layer is
+                unknown or the classifier, or its scale and shift do not fit it or are not finite;
+                or a domain's rows are unknown, not ascending, out of range, of another shape or
+                dtype, or not finite.
         """
         found = dict(self.domains)
         for number, domain in domains.items():
@@ -333,8 +338,7 @@ class Network:
     def _require_domain(self, number: int, domain: Domain) -> None:
         if number <= OWN or domain.frames < 1 or domain.place.ndim != 1:
             raise unfit(f"of domain {number}", f"from {domain.frames} frames")
-        if not np.isfinite(domain.place).all():
-            raise unfit(f"of domain {number}", "not finite")
+        require_place(number, domain.place, self.base.place or len(domain.place))
         require_norm(domain.norm, self.base.channels)
         for name, rows in domain.rows.items():
             require_own_rows(name, self.parameter(name), rows)
@@ -353,7 +357,7 @@ class Network:
 
 def bundle_network(bundle: Bundle) -> Network:
     """The network of a bundle as it was exported."""
-    manifest = bundle.manifest
+    manifest, moments = bundle.manifest, bundle.manifest.moments
     layers = [layer for rung in manifest.rungs.values() for layer in rung.layers]
     return Network(
         Base(
@@ -363,6 +367,7 @@ def bundle_network(bundle: Bundle) -> Network:
             head_weight=manifest.head_weight,
             head_bias=manifest.head_bias,
             biases={layer.weight: layer.bias for layer in layers},
+            place=None if moments is None else 2 * moments.channels,
         )
     )
 

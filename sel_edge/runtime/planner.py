@@ -16,8 +16,11 @@ from sel_edge.core.wallet import Wallet
 from sel_edge.runtime.predictor import Predictor, worst
 from sel_edge.runtime.updates.update import Proposal, Update
 
-COMMIT_WRITES = 3
-"""Files written and synced for a kept update: its delta, a slot, and the slot confirmed."""
+COMMIT_WRITES = 4
+"""Files written and synced for a kept update at most: its delta, those before it folded into one, a
+slot, and the slot confirmed."""
+CONFIRMATION_WRITES = 1
+"""Those of them that come later; they are paid for with the others."""
 _LEAST_J = 1e-9
 
 

@@ -75,7 +75,7 @@ class Predictor:
 
 
 def worst(cost: Cost) -> Cost:
-    """What to reserve for an expected cost; operations and writes are known exactly."""
+    """What to reserve for an expected cost, in which operations and writes are at their most."""
     return Cost(
         cost.flops,
         cost.energy_j * MARGIN,

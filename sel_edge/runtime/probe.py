@@ -33,6 +33,19 @@ def mendable(samples: Samples, head: Head) -> float:
     return max(LEAST, float(_nearest_own(samples.features, names)[wrong].mean()))
 
 
+def mendable_flops(samples: int, features: int, known: int, classes: int) -> int:
+    """Operations of `mendable` at most.
+
+    Args:
+        samples: that are looked at.
+        features: length of a feature vector.
+        known: classes of the head.
+        classes: of the samples.
+    """
+    products = 2 * samples * features * (known + classes)
+    return products + 8 * samples * features + 3 * classes * features
+
+
 def _nearest_own(features: NDArray[np.float32], names: NDArray[np.str_]) -> NDArray[np.bool_]:
     """Which samples lie nearest to the mean of the others of their class, bool [n]."""
     classes, number = np.unique(names, return_inverse=True)

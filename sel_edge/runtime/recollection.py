@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,6 +45,10 @@ class Recollection:
     def __len__(self) -> int:
         return len(self._seen)
 
+    def room(self, frame_bytes: int) -> int:
+        """How many frames of this size can be remembered at most."""
+        return min(self._capacity, max(1, self._capacity_bytes // max(frame_bytes, 1)))
+
     def add(
         self,
         first: int,
@@ -69,8 +74,7 @@ class Recollection:
                 int(domains[index]),
             )
             self._seen[first + index] = seen
-            room = max(1, self._capacity_bytes // max(seen.frame.nbytes, 1))
-            while len(self._seen) > min(self._capacity, room):
+            while len(self._seen) > self.room(seen.frame.nbytes):
                 del self._seen[next(iter(self._seen))]
 
     def of(self, number: int) -> Seen | None:
@@ -81,8 +85,8 @@ class Recollection:
         """The frames remembered from there on, with their numbers, rising."""
         return [(found, seen) for found, seen in self._seen.items() if found >= number]
 
-    def label(self, number: int, name: str) -> None:
-        """Remember what a frame shows; nothing for a forgotten frame."""
+    def label(self, number: int, name: str | None) -> None:
+        """Remember what a frame shows; None takes that back. Nothing for a forgotten frame."""
         if (seen := self._seen.get(number)) is not None:
             self._seen[number] = replace(seen, label=name)
 
@@ -90,3 +94,8 @@ class Recollection:
         """Put what the network sees now in place of what it saw; nothing for a forgotten frame."""
         if (seen := self._seen.get(number)) is not None:
             self._seen[number] = replace(seen, feature=feature.copy(), domain=domain)
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Remember some frames no longer; nothing for those that are forgotten already."""
+        for number in numbers:
+            self._seen.pop(number, None)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from sel_edge.bundle.keys import PublicKey
 from sel_edge.core.closing import Closing
-from sel_edge.core.errors import BundleError, RunDirectoryError
+from sel_edge.core.errors import BundleError, RunDirectoryError, StorageError
 from sel_edge.core.files import storage_errors, take_lock
 from sel_edge.runtime.slot_choice import (
     Choice,
@@ -91,7 +92,8 @@ class SlotBook(Closing):
         """Right after `start`: remember which pending slot is used again, and which was given up,
         and remove what commits that were cut off have left.
 
-        A slot that is used again for the first time is given up by the next start.
+        A slot that is used again for the first time is given up by the next start, unless it is
+        confirmed or spared before: a process that it ends can tell of nothing afterwards.
         """
         for name, record in self.records.items():
             if record is not None and record.status is Status.TRIED:
@@ -106,6 +108,12 @@ class SlotBook(Closing):
             self._rewrite(self._slot, Status.CONFIRMED)
             self._home = self._slot
 
+    def spare(self) -> None:
+        """The deltas in use were not tried since `start`: it does not count."""
+        record = self.records[self._slot] if self._slot else None
+        if self._slot and record is not None and record.status is Status.TRIED:
+            self._rewrite(self._slot, Status.PENDING)
+
     def put(self, chain: tuple[str, ...], status: Status) -> None:
         """Go over to other deltas, under the next counter.
 
@@ -119,7 +127,8 @@ class SlotBook(Closing):
         self._slot, self.chain = name, chain
         if status is Status.CONFIRMED:
             self._home = name
-        self._prune()
+        with suppress(StorageError):  # they are in use by now; the next one removes more
+            self._prune()
 
     def chain_to(self, network: str) -> tuple[str, ...]:
         """Deltas that lead from the bundle to a network: a part of those in use, or the fewest.

@@ -23,7 +23,7 @@ class Status(IntEnum):
     PENDING = 0
     """Committed, and not confirmed yet."""
     TRIED = 1
-    """Opened again while pending: if this fails too, the slot is given up."""
+    """Opened again while pending: if nothing else is heard of it, the slot is given up."""
     CONFIRMED = 2
     GIVEN_UP = 3
     """Never confirmed, and no longer used."""

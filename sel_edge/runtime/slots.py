@@ -38,7 +38,9 @@ class Slots(Closing):
     """The networks of one device on disk; kill -9 at any instant leaves one that loads.
 
     A commit is pending until `confirm`. A pending network is used once more after a restart; if it
-    is not confirmed then either, the next start goes back to the one confirmed last.
+    is not confirmed then either, the next start goes back to the one confirmed last: it may have
+    ended the process, when it was opened or when it answered. A process that ends in good order and
+    never asked it for an answer says so (`spare`), and that start does not count.
 
     Args:
         directory: of the slots; made if it is missing.
@@ -82,6 +84,17 @@ class Slots(Closing):
         return self._book.pending
 
     @property
+    def made_at(self) -> int:
+        """Frames seen when the network in use was made, or a few more; 0 for the bundle's.
+
+        Raises:
+            BundleError: the delta that says it has become damaged.
+            StorageError: it cannot be read.
+        """
+        chain = self._book.chain
+        return self._book.files.delta(chain[-1]).frame if chain else 0
+
+    @property
     def flash_writes(self) -> int:
         """Files written since the start."""
         return self._book.files.writes
@@ -120,6 +133,15 @@ class Slots(Closing):
             StorageError: the disk is full, read-only or failing; it stays pending.
         """
         self._book.confirm()
+
+    def spare(self) -> None:
+        """The network in use was not asked for an answer since the start, which therefore says
+        nothing against it if it is pending.
+
+        Raises:
+            StorageError: the disk is full, read-only or failing; the start counts.
+        """
+        self._book.spare()
 
     def rollback(self, to: str | None = None) -> Network:
         """Go back, or forward again, to a network that was committed; confirmed at once.

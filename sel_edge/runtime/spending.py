@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from sel_edge.bundle.rungs import GraphCost
 from sel_edge.core.cost import NOTHING, Cost
+from sel_edge.core.errors import StorageError
 from sel_edge.core.shortfall import Shortfall
 from sel_edge.core.wallet_file import WalletFile
 from sel_edge.runtime.board import Board, Lap
+from sel_edge.runtime.overhead import Overhead
 from sel_edge.runtime.planner import UpdatePlan
 from sel_edge.runtime.predictor import Predictor, worst
 from sel_edge.runtime.work import NO_DEMAND, Work
@@ -44,6 +47,7 @@ def carry_out(
     purse: WalletFile,
     predictor: Predictor,
     board: Board,
+    overhead: Overhead,
 ) -> Done[T]:
     """Take the steps of some work until it is done or the wallet objects.
 
@@ -57,12 +61,17 @@ def carry_out(
         conclude: told the result; gives the number of files it wrote.
         purse: what pays.
         predictor: what steps will take.
-        board: where they are measured.
+        board: where they are carried out.
+        overhead: what they are measured apart from.
+
+    Raises:
+        StorageError: the reservation could not be saved, and nothing was done; or it is what
+            `conclude` raised. What was not spent is given back.
     """
     wallet, clock = purse.wallet, board.clock
     with wallet.reserve(worst(plan.cost), clock()) as reservation:
         purse.save(clock())
-        lap = Lap(board)
+        lap = overhead.learning()
         cost, foreseen, steps = NOTHING, NOTHING, 0
         demand, result = _advance(work)
         objection: Shortfall | None = None
@@ -81,7 +90,9 @@ def carry_out(
             spent = _spent(lap, NO_DEMAND, conclude(result))
             cost += spent
             reservation.charge(spent, clock())
-    purse.save(clock())
+    # What is done is done. Until it can be saved, the file says that all of it was spent.
+    with suppress(StorageError):
+        purse.save(clock())
     return Done(result, cost, foreseen, steps, "" if objection is None else str(objection))
 
 

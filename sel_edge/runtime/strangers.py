@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.runtime.head import Features, Head
-from sel_edge.runtime.novelty import DEFAULT, Calibrated, calibrate
+from sel_edge.runtime.memory import Samples
+from sel_edge.runtime.novelty import DEFAULT, calibrate
 from sel_edge.runtime.novelty.fit import KNOWN_SHARE
 from sel_edge.runtime.trigger import Signal
 
@@ -21,6 +22,8 @@ MIN_FRAMES = 32
 ON_SIGMA = 6.0
 """By how much strange frames must be more than chance. Frames of a stream are alike, so that the
 standard deviation of a binomial count is too small, and 6 of it are less than they seem."""
+OFF_SIGMA = ON_SIGMA / 2
+"""Below it they may be chance, and what was strange is over."""
 
 
 @dataclass(frozen=True)
@@ -36,25 +39,49 @@ class Novel:
     strange: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class _Situation:
+    """Strange frames that are too many.
+
+    Attributes:
+        onset: the first of them.
+        strange: how many came since.
+    """
+
+    onset: int
+    strange: int
+
+
 class Strangers:
     """Watches for them in the bundle's own domain; elsewhere all frames look strange.
 
+    The window slides, so it dates nothing. What begins when strange frames are too many has an
+    onset of its own, which stays until they may be chance again, and its strange frames are counted
+    on, however many come at a time.
+
     Args:
         head: in use in the bundle's own domain.
-        known: features float32 [A, F] of classes that the head knows.
+        anchors: features float32 [A, F] of the bundle's classes.
+        learned: labels of classes that were learned on the device, if any.
     """
 
-    def __init__(self, head: Head, known: Features) -> None:
-        self._known = known
+    def __init__(self, head: Head, anchors: Features, learned: Samples | None = None) -> None:
+        self._anchors = anchors
         self._window: deque[tuple[int, bool]] = deque(maxlen=WINDOW_FRAMES)
-        self._head = head
-        self._detector = self._calibrated(head)
+        self._situation: _Situation | None = None
+        self._calibrate(head, learned)
 
-    def adopt(self, head: Head) -> None:
-        """Go on with another head; what was strange to the old one may be known to it."""
+    def adopt(self, head: Head, learned: Samples | None = None) -> None:
+        """Go on with another head; what was strange to the old one may be known to it.
+
+        Args:
+            head: in use from now on.
+            learned: labels of classes that were learned on the device, if any.
+        """
         if head.hash != self._head.hash:
-            self._head, self._detector = head, self._calibrated(head)
+            self._calibrate(head, learned)
             self._window.clear()
+            self._situation = None
 
     def look(self, features: Features, logits: NDArray[np.float32], frames: Sequence[int]) -> Novel:
         """Look at frames of the bundle's own domain.
@@ -64,28 +91,69 @@ class Strangers:
             logits: float32 [n, K] of the head.
             frames: their n numbers.
         """
-        detector = self._detector
-        scores = detector.novelty.score(features, logits).astype(np.float64)
-        strange = scores > detector.threshold
+        scores = self._novelty.score(features, logits).astype(np.float64)
+        answers = logits.argmax(axis=1)
+        strange = scores > self._threshold[answers]
         self._window.extend(zip(frames, strange.tolist(), strict=True))
-        deviations = (scores - detector.normal.level) / detector.normal.spread
+        self._situation = self._after(int(strange.sum()))
+        deviations = (scores - self._level[answers]) / self._spread[answers]
         share = [0.5 * (1 + math.erf(one / math.sqrt(2))) for one in deviations.tolist()]
         return Novel(np.array(share), strange)
 
     def flops(self, frames: int) -> int:
         """Operations of `look`."""
-        return self._detector.novelty.flops(frames)
+        return self._novelty.flops(frames)
 
     def signal(self) -> Signal:
         """Evidence that something is there that nobody knows."""
-        count, strange = len(self._window), sum(flag for _, flag in self._window)
-        usual = (1 - KNOWN_SHARE) * count
-        sigma = 0.0
-        if count >= MIN_FRAMES:
-            sigma = max(0.0, (strange - usual) / math.sqrt(usual * KNOWN_SHARE))
-        onset = next((frame for frame, flag in self._window if flag), 0)
-        reason = f"{strange} of {count} frames like none of the classes"
-        return Signal("strangers", sigma, strange, onset, (), 0.0, reason)
+        strange, now = self._strange, self._situation or self._in_window()
+        reason = f"{strange} of {len(self._window)} frames like none of the classes"
+        return Signal("strangers", self._sigma, now.strange, now.onset, (), 0.0, reason)
 
-    def _calibrated(self, head: Head) -> Calibrated:
-        return calibrate(DEFAULT, self._known, head.weight, head.bias)
+    @property
+    def _strange(self) -> int:
+        """Strange frames in the window."""
+        return sum(flag for _, flag in self._window)
+
+    @property
+    def _sigma(self) -> float:
+        """By how many standard deviations they are more than chance."""
+        count = len(self._window)
+        if count < MIN_FRAMES:
+            return 0.0
+        usual = (1 - KNOWN_SHARE) * count
+        return max(0.0, (self._strange - usual) / math.sqrt(usual * KNOWN_SHARE))
+
+    def _after(self, strange: int) -> _Situation | None:
+        """The situation after as many more strange frames, if there is one."""
+        now = self._situation
+        if now is None:
+            return self._in_window() if self._sigma >= ON_SIGMA else None
+        return replace(now, strange=now.strange + strange) if self._sigma >= OFF_SIGMA else None
+
+    def _in_window(self) -> _Situation:
+        """What the window alone says."""
+        onset = next((frame for frame, flag in self._window if flag), 0)
+        return _Situation(onset, self._strange)
+
+    def _calibrate(self, head: Head, learned: Samples | None) -> None:
+        """Measure what is usual among frames that are answered with each class.
+
+        A class that was learned on the device is measured on its own labels: they are few, and it
+        lies where no class of the bundle does, so that the anchors' threshold would not let it
+        through.
+        """
+        usual = calibrate(DEFAULT, self._anchors, head.weight, head.bias)
+        self._head, self._novelty = head, usual.novelty
+        self._level = np.full(len(head.classes), usual.normal.level)
+        self._spread = np.full(len(head.classes), usual.normal.spread)
+        self._threshold = np.full(len(head.classes), usual.threshold)
+        if learned is None:
+            return
+        for name in dict.fromkeys(learned.names):
+            features, number = learned.of(name), head.positions[name]
+            scores = usual.novelty.score(features, head.logits(features)).astype(np.float64)
+            self._level[number] = max(scores.mean(), usual.normal.level)
+            self._spread[number] = max(scores.std(), usual.normal.spread)
+            threshold = np.quantile(scores, KNOWN_SHARE, method="higher")
+            self._threshold[number] = max(threshold, usual.threshold)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,24 +12,24 @@ from sel_edge.bundle.bundle import Bundle
 from sel_edge.bundle.domain import OWN
 from sel_edge.core.embarrassment import softmax
 from sel_edge.core.frames import Frames
+from sel_edge.runtime.activations import Activations
 from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.discovery import Discovery
 from sel_edge.runtime.eyes import Sight
-from sel_edge.runtime.guard_norm import ENOUGH
+from sel_edge.runtime.frame_choice import Numbered, balanced, blend, spread
 from sel_edge.runtime.head import Head
-from sel_edge.runtime.lens import fit_lens, spectrum
+from sel_edge.runtime.latents import Latents
+from sel_edge.runtime.lens import fit_lens, lens_flops, spectrum
 from sel_edge.runtime.moments import MomentModel, anchor_moments
 from sel_edge.runtime.network import Network
 from sel_edge.runtime.recollection import Recollection, Seen
 
-BLEND = 0.5
-"""Weight of the statistics of frames of all classes. Those of few frames are uncertain, and those
-of the training are better than none (Schneider et al. 2020, arXiv 2006.16971); on four corruptions
-of CIFAR-10 everything from 0.4 to 0.7 was better than 1, with 32 frames as with 256."""
 LEAST_BLEND = 0.1
 """Below it, statistics are not worth estimating."""
 RENEWAL_PASSES = 2
 """A known domain is estimated anew from so many times the frames that it was found by."""
+MAX_DOMAINS = 16
+"""Beside the bundle's own. Each takes memory and time to be told from the others."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,12 @@ class NormLesson:
         place: where its frames lie, float32 [2C].
         known_frames: from how many frames it is known.
         members: frames that were taken for those of other domains until now.
-        chosen: the frames to estimate from, with their numbers: a multiple of what one estimate
-            takes.
+        chosen: the frames to estimate from, with their numbers, none twice. They are a multiple of
+            what one estimate takes, or all members where these are fewer than that.
         gains: by which frames are to be filtered; None if they need not be.
         blend: weight of the frames' statistics against those of the training, 0..1.
         reason: what a person should read.
+        gives_up: number of the domain whose place a new one takes; None if there is room.
     """
 
     domain: int
@@ -55,10 +55,11 @@ class NormLesson:
     place: NDArray[np.float32]
     known_frames: int
     members: frozenset[int]
-    chosen: tuple[tuple[int, Seen], ...]
+    chosen: tuple[Numbered, ...]
     gains: NDArray[np.float32] | None
     blend: float
     reason: str
+    gives_up: int | None = None
 
 
 class Surroundings:
@@ -82,15 +83,25 @@ class Surroundings:
         self._discovery = Discovery(model, normal, frames)
         self._spectrum = spectrum(anchors.frames)
         self._memory = Recollection(config.remembered_frames, config.remembered_bytes)
+        self._activations = Activations(
+            config.remembered_frames, config.memory_samples, config.remembered_bytes
+        )
+        self._remembers_enough = self._memory.room(anchors.frames[0].nbytes) >= frames
         self._wanted: dict[int, int] = {}
+        self._last_seen: dict[int, int] = {}
+        self._newly_labelled: set[int] = set()
+        self._new: NormLesson | None = None
+        self._better: NormLesson | None = None
+        self._spectrum_flops, self._told_flops = 0, 0
 
     @property
     def suspicious(self) -> bool:
         """Whether the newest frames may be of a domain that is not known, and is still to be tried.
 
-        What is learned meanwhile might be learned of the wrong domain.
+        What is learned meanwhile might be learned of the wrong domain. Where fewer frames are
+        remembered than it takes to learn one, there is nothing to wait for.
         """
-        return self._discovery.pending
+        return self._remembers_enough and self._discovery.pending
 
     def add(
         self,
@@ -115,27 +126,63 @@ class Surroundings:
         places = self._model.displacements(sight.moments, softmax(logits))
         self._discovery.add(first, places, sight.domains, network.domains)
         self._memory.add(first, frames, sight.features, places, sight.domains)
+        self._activations.add(first, sight.domains, sight.latents)
+        numbers = range(first, first + len(frames))
+        self._last_seen.update(zip(sight.domains.tolist(), numbers, strict=True))
         return self._model.flops(len(frames))
 
-    def label(self, frame: int, name: str) -> None:
-        """Remember what a frame shows."""
+    def label(self, frame: int, name: str | None) -> None:
+        """Remember what a frame shows; None takes that back."""
         self._memory.label(frame, name)
+        self._activations.label(frame)
+        if (seen := self._memory.of(frame)) is not None:
+            self._newly_labelled.add(seen.domain)
 
     def recall(self, frame: int) -> Seen | None:
-        """What is remembered of a frame."""
+        """What is remembered of a frame; None as well if the network sees it otherwise by now."""
         return self._memory.of(frame)
+
+    def latents(
+        self, rung: str, domain: int, frames: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], Latents]:
+        """What a rung starts from in a domain: of which frames, int64 [N], it is known, bool [N],
+        and the latents of those."""
+        return self._activations.of(rung, domain, frames)
+
+    def has_latents(self, rung: str, domain: int, frames: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Of which frames, int64 [N], it is known what a rung starts from, bool [N]."""
+        return self._activations.has(rung, domain, frames)
 
     def lessons(self, network: Network) -> list[NormLesson]:
         """What could be learned from frames alone.
 
+        A lesson is the same until it is settled, but for labels that have come, or until frames
+        enough have come to look for a better one.
+
         Args:
             network: in use.
         """
-        found = (self._new_domain(network), self._better_known(network))
-        return [lesson for lesson in found if lesson is not None]
+        since = self._discovery.since()
+        if since is None:
+            self._new = None
+        elif self._discovery.due:
+            self._new = self._new_domain(network, since)
+        if self._better is None or self._better.domain not in network.domains:
+            self._better = self._better_known(network)
+        found = (self._new, self._better)
+        return [self._with_labels(lesson) for lesson in found if lesson is not None]
+
+    def planning_flops(self) -> int:
+        """Operations that `lessons` has executed since this was asked last."""
+        total = self._discovery.executed_flops + self._spectrum_flops
+        found, self._told_flops = total - self._told_flops, total
+        return found
 
     def settle(self, lesson: NormLesson, features: NDArray[np.float32] | None) -> None:
         """Go on after a lesson.
+
+        Of its frames, what the network sees now is remembered. Others whose domain does not hold
+        any longer are forgotten: whoever needs one looks at it again.
 
         Args:
             lesson: as it was proposed.
@@ -143,111 +190,150 @@ class Surroundings:
                 nothing has changed.
         """
         if lesson.is_new:
+            self._new = None
             self._discovery.settle(features is not None)
         else:
+            self._better = None
             self._wanted[lesson.domain] = 2 * self._wanted[lesson.domain]
-        if features is not None:
-            for (number, _), feature in zip(lesson.chosen, features, strict=True):
-                self._memory.renew(number, feature, lesson.domain)
+        if features is None:
+            return
+        for number in (lesson.domain, lesson.gives_up):
+            if number is not None:
+                self._activations.forget(number)
+        self._memory.forget(self._outdated(lesson))
+        for (number, _), feature in zip(lesson.chosen, features, strict=True):
+            self._memory.renew(number, feature, lesson.domain)
+        if lesson.is_new:
+            self._last_seen[lesson.domain] = max(lesson.members)
+        if lesson.gives_up is not None:
+            self._wanted.pop(lesson.gives_up, None)
+            self._last_seen.pop(lesson.gives_up, None)
 
-    def _new_domain(self, network: Network) -> NormLesson | None:
+    def trained(
+        self,
+        domain: int,
+        rungs: Collection[str],
+        frames: NDArray[np.int64],
+        features: NDArray[np.float32],
+    ) -> None:
+        """Go on after layers of a domain were trained: what these do not hold for is forgotten.
+
+        Args:
+            domain: its number.
+            rungs: that start behind a trained layer.
+            frames: int64 [N], of which it is known what the network sees now.
+            features: float32 [N, F], what it sees.
+        """
+        self._activations.forget(domain, rungs)
+        renewed = frozenset(frames.tolist())
+        self._memory.forget(
+            number
+            for number, seen in self._memory.since(0)
+            if seen.domain == domain and number not in renewed
+        )
+        for number, feature in zip(frames.tolist(), features, strict=True):
+            self._memory.renew(number, feature, domain)
+        if self._better is not None and self._better.domain == domain:
+            self._better = None
+
+    def _new_domain(self, network: Network, since: int) -> NormLesson | None:
         """An environment that is not known yet gets a domain of its own."""
-        since = self._discovery.since()
-        if since is None:
-            return None
         remembered = self._memory.since(since)
-        if len(remembered) < self._frames:
-            return None
         places = np.array([seen.place for _, seen in remembered])
         found = self._discovery.find([n for n, _ in remembered], places, network.domains)
         if found is None:
             return None
         members = frozenset(found.frames)
         seen = [pair for pair in remembered if pair[0] in members]
-        gains, blend = self._gains(seen), _blend(seen, len(network.classes))
-        if gains is None and blend < LEAST_BLEND:
+        gains, weight = self._gains(seen), blend(seen, len(network.classes))
+        if gains is None and weight < LEAST_BLEND:
+            self._discovery.settle(learned=False)
             return None
+        gives_up, reason = self._seen_longest_ago(network), found.reason
+        if gives_up is not None:
+            reason += f"; domain {gives_up}, seen longest ago, is given up for it"
         return NormLesson(
             domain=max([OWN, *network.domains]) + 1,
             is_new=True,
             place=found.place,
             known_frames=len(seen),
             members=members,
-            chosen=_spread(seen, self._frames),
+            chosen=spread(seen, self._frames),
             gains=gains,
-            blend=blend,
-            reason=found.reason,
+            blend=weight,
+            reason=reason,
+            gives_up=gives_up,
         )
 
     def _better_known(self, network: Network) -> NormLesson | None:
         """A domain of which many more labels came gets better statistics.
 
         Statistics of few frames depend on what happens to be in them. Labels tell what is, so that
-        as many frames can be taken of each class; they take no part beyond that.
+        as many frames can be taken of each class; they take no part beyond that. Where layers of a
+        domain were trained, that was done with the statistics it has, and they stay.
         """
-        for number, domain in network.domains.items():
+        for number in sorted(self._newly_labelled & network.domains.keys()):
+            self._newly_labelled.remove(number)
+            if not network.domains[number].rows.keys() <= set(network.base.head_names):
+                continue
             wanted = self._wanted.setdefault(number, RENEWAL_PASSES * self._frames)
             seen = [pair for pair in self._memory.since(0) if pair[1].domain == number]
             labelled = [pair for pair in seen if pair[1].label is not None]
             if len(labelled) < wanted:
                 continue
-            chosen = _balanced(labelled, RENEWAL_PASSES * self._frames)
+            chosen = balanced(labelled, RENEWAL_PASSES * self._frames)
             return NormLesson(
                 domain=number,
                 is_new=False,
-                place=domain.place,
+                place=network.domains[number].place,
                 known_frames=len(seen),
                 members=frozenset(),
                 chosen=chosen,
                 gains=self._gains(seen),
-                blend=_blend(chosen, len(network.classes)),
+                blend=blend(chosen, len(network.classes)),
                 reason=f"domain {number} is known by {len(labelled)} labels",
             )
         return None
 
+    def _seen_longest_ago(self, network: Network) -> int | None:
+        """The domain that must go for a new one; None if there is room.
+
+        Those that were not seen since the start count as seen before it, in the order in which they
+        were found.
+        """
+        if len(network.domains) < MAX_DOMAINS:
+            return None
+        return min(network.domains, key=lambda number: (self._last_seen.get(number, -1), number))
+
+    def _outdated(self, lesson: NormLesson) -> list[int]:
+        """Remembered frames, beside those of a lesson that was kept, whose domain does not hold any
+        longer.
+
+        What came after the newest member of a new domain, while its lesson waited, may be of it.
+        Frames of a domain that has better statistics now stay: what the network saw in them before
+        is near enough, and to look at each again would take an inference.
+        """
+        chosen = {number for number, _ in lesson.chosen}
+        newest = max(lesson.members, default=None)
+        return [
+            number
+            for number, seen in self._memory.since(0)
+            if number not in chosen
+            and (
+                number in lesson.members
+                or seen.domain == lesson.gives_up
+                or (newest is not None and number > newest)
+            )
+        ]
+
+    def _with_labels(self, lesson: NormLesson) -> NormLesson:
+        """With the labels that came since it was made."""
+        chosen = tuple((number, self._memory.of(number) or seen) for number, seen in lesson.chosen)
+        return replace(lesson, chosen=chosen)
+
     def _gains(self, seen: Sequence[tuple[int, Seen]]) -> NDArray[np.float32] | None:
         """Gains that bring frames to the spectrum of the training; None if they have it."""
-        return fit_lens(self._spectrum, spectrum(np.stack([one.frame for _, one in seen])))
-
-
-def _spread(seen: Sequence[tuple[int, Seen]], count: int) -> tuple[tuple[int, Seen], ...]:
-    """Labelled frames first, half at most, then others that are spread over the time."""
-    labelled = [pair for pair in seen if pair[1].label is not None][-count // 2 :]
-    others = [pair for pair in seen if pair[1].label is None] or labelled
-    spread = np.linspace(0, len(others) - 1, count - len(labelled)).astype(np.int64)
-    return (*labelled, *(others[index] for index in spread))
-
-
-def _blend(seen: Sequence[tuple[int, Seen]], classes: int) -> float:
-    """How much the statistics of some frames are worth, by how many classes their labels name.
-
-    Statistics of frames that all show the same are those of what they show. The share is that of
-    the effective number of classes, exp(entropy), in the largest there could be; the entropy of few
-    labels is corrected for their number (Miller 1955). Without labels enough, all is taken to be
-    there.
-
-    Args:
-        seen: frames with their numbers.
-        classes: of the network.
-    """
-    labels = [one.label for _, one in seen if one.label is not None]
-    if len(labels) < ENOUGH:
-        return BLEND
-    counts = np.unique(labels, return_counts=True)[1]
-    shares = counts / len(labels)
-    entropy = -float(shares @ np.log(shares)) + (len(counts) - 1) / (2 * len(labels))
-    most = min(classes, len(labels))
-    return BLEND * min(1.0, (math.exp(entropy) - 1) / max(most - 1, 1))
-
-
-def _balanced(labelled: Sequence[tuple[int, Seen]], count: int) -> tuple[tuple[int, Seen], ...]:
-    """The newest frames, as many of each label as possible, at least `count` being there."""
-    by_label: dict[str | None, list[tuple[int, Seen]]] = {}
-    for pair in labelled:
-        by_label.setdefault(pair[1].label, []).append(pair)
-    chosen: list[tuple[int, Seen]] = []
-    while len(chosen) < count:
-        for pairs in by_label.values():
-            if pairs and len(chosen) < count:
-                chosen.append(pairs.pop())
-    return tuple(chosen)
+        frames: Frames = np.stack([one.frame for _, one in seen])
+        # A lens transforms there and back.
+        self._spectrum_flops += len(frames) * lens_flops(frames.shape[1:]) // 2
+        return fit_lens(self._spectrum, spectrum(frames))

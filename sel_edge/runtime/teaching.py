@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from sel_edge.core.frames import Frames
 from sel_edge.runtime.classroom import Classroom
 from sel_edge.runtime.eyes import Sight
-from sel_edge.runtime.samples.records import Labelled, Source
+from sel_edge.runtime.recollection import Seen
+from sel_edge.runtime.samples.records import LABELLED_LIMIT, Labelled, Source
 from sel_edge.runtime.samples.store import SampleStore
 from sel_edge.runtime.samples.value import teaching_value
 from sel_edge.runtime.surroundings import Surroundings
@@ -43,7 +44,7 @@ class Teaching:
     ) -> None:
         self._store, self._classroom = store, classroom
         self._surroundings, self._look = surroundings, look
-        self._counts: dict[str, int] = dict(store.counts().labels)
+        self._given = _Given()
         self._last_answer = store.last_answer
         self.looks = 0
         self._restore(restored)
@@ -68,7 +69,7 @@ class Teaching:
             classes: K names.
         """
         self._store.name_classes(classes)
-        values = teaching_value(logits, classes, self._counts, novelty)
+        values = teaching_value(logits, classes, self._given.counts, novelty)
         predicted = [classes[number] for number in logits.argmax(axis=1)]
         self._store.observe(first, frames, predicted, values, sight.features)
 
@@ -91,30 +92,35 @@ class Teaching:
         self._last_answer = taken.last
         useful = 0
         for sample in taken.samples:
+            self._note(sample)
             if sample.label is None:
                 self._classroom.retract(sample.number)
                 continue
             useful += 1
-            self._count(sample.label)
-            self._surroundings.label(sample.number, sample.label)
             self._teach(sample, sample.label)
         return useful
 
     def _restore(self, limit: int) -> None:
         """Show the learners again what they knew before the process ended; the newest of it."""
-        total = sum(self._counts.values())
-        for sample in islice(self._store.labelled(), max(0, total - limit), None):
-            if sample.label is not None:
+        total = sum(self._store.counts().labels.values())
+        for position, sample in enumerate(self._store.labelled()):
+            self._given.take(sample)
+            if sample.label is not None and position >= total - limit:
                 domain, feature = self._seen(sample)
                 self._classroom.remember(domain, sample.label, feature, sample.number)
 
     def _keep(self, frame: int, name: str, source: Source) -> Labelled | None:
-        self._count(name)
-        self._surroundings.label(frame, name)
-        return self._store.label(frame, name, source=source)
+        """Keep a label, if anything is known of its frame."""
+        sample = self._store.label(frame, name, source=source)
+        if sample is not None:
+            self._note(sample)
+        return sample
 
-    def _count(self, name: str) -> None:
-        self._counts[name] = self._counts.get(name, 0) + 1
+    def _note(self, sample: Labelled) -> None:
+        """Let an answer take the place of the one that its frame had."""
+        self._given.take(sample)
+        if self._recalled(sample) is not None:
+            self._surroundings.label(sample.number, sample.label)
 
     def _teach(self, sample: Labelled, name: str) -> None:
         self._classroom.retract(sample.number)  # it may have had another label
@@ -123,9 +129,39 @@ class Teaching:
 
     def _seen(self, sample: Labelled) -> tuple[int, NDArray[np.float32]]:
         """The domain of a frame, and its feature there: as remembered, else looked at again."""
-        seen = self._surroundings.recall(sample.number)
-        if seen is not None and np.array_equal(seen.frame, sample.frame):
+        if (seen := self._recalled(sample)) is not None:
             return seen.domain, seen.feature
         self.looks += 1
         sight = self._look(sample.frame[None])
         return int(sight.domains[0]), sight.features[0]
+
+    def _recalled(self, sample: Labelled) -> Seen | None:
+        """What is remembered of a frame; its number may stand for another one by now."""
+        seen = self._surroundings.recall(sample.number)
+        return seen if seen is not None and np.array_equal(seen.frame, sample.frame) else None
+
+
+class _Given:
+    """The labels that hold, of as many frames as a store may keep.
+
+    Attributes:
+        counts: class name -> frames of that label.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._names: dict[str, str] = {}
+
+    def take(self, sample: Labelled) -> None:
+        """Take the label of a frame in place of the one it had."""
+        self._forget(sample.id)
+        if sample.label is not None:
+            self._names[sample.id] = sample.label
+            self.counts[sample.label] += 1
+        if len(self._names) > LABELLED_LIMIT:
+            self._forget(next(iter(self._names)))
+
+    def _forget(self, name: str) -> None:
+        before = self._names.pop(name, None)
+        if before is not None:
+            self.counts[before] -= 1

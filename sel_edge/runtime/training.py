@@ -28,6 +28,7 @@ from sel_edge.runtime.step_inputs import (
 )
 
 Channels = Mapping[str, NDArray[np.int64]]
+FEATURES = "features"
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,13 @@ class StepResult:
     Attributes:
         loss: nats per sample, float32 [n].
         logits: float32 [n, K].
+        features: float32 [n, F]; None of a rung that is given them, and of bundles of before the
+            graphs told them.
     """
 
     loss: NDArray[np.float32]
     logits: NDArray[np.float32]
+    features: NDArray[np.float32] | None
 
 
 class TrainingStep:
@@ -111,9 +115,10 @@ class TrainingStep:
             for name, value in fixed.items()
             if name in later
         }
-        rows = self._rows(own)
-        self._sets = (self._buffers(rows), self._buffers(rows))
+        self._start = self._rows(own)
+        self._sets = (self._buffers(self._start), self._buffers(self._start))
         self._classes = len(own[bundle.manifest.head_bias])
+        self._features = bundle.manifest.features
         self._scalars, self._targets, self._results = self._io()
         self._bindings = [
             self._step.bind(
@@ -165,14 +170,54 @@ class TrainingStep:
             DataError: labels, weights or numbers that cannot be used; nothing was computed.
             DivergenceError: the update is not finite; the weights are as they were.
         """
+        labels, weights = checked_targets(labels, weights, self._own(batch), self._classes)
+        check_scalars(learning_rate, temperature)
+        result = self._run(batch, labels, weights, learning_rate, temperature)
+        written = self._sets[1 - self._current].values()
+        if not all(np.isfinite(buffer.array).all() for buffer in written):
+            raise _diverged(learning_rate)
+        self._current = 1 - self._current
+        self.steps += 1
+        return result
+
+    def look(self, batch: Prepared) -> StepResult:
+        """What the network with the rows as they are now sees in a batch; nothing is changed.
+
+        Its losses say nothing, for there are no labels. It executes what a step does.
+
+        Raises:
+            DataError: the batch was made ready for another step.
+            DivergenceError: what it sees is not finite.
+        """
+        count = self._own(batch)
+        return self._run(batch, np.zeros(count, np.int64), np.ones(count, np.float32), 0.0, 1.0)
+
+    def reset(self) -> None:
+        """Begin anew with the rows that the object was made with, and no state."""
+        for buffers in self._sets:
+            for name, buffer in buffers.items():
+                buffer.array[...] = self._start.get(name, 0)
+        self.steps = 0
+
+    def _own(self, batch: Prepared) -> int:
+        """How many samples the batch has, if it is for this step."""
         if batch.step is not self:
             raise DataError(
                 "The batch was made ready for another training step.",
                 "What frozen channels contribute depends on which they are.",
                 "Prepare the latents again with this step.",
             )
-        labels, weights = checked_targets(labels, weights, batch.samples, self._classes)
-        check_scalars(learning_rate, temperature)
+        return batch.samples
+
+    def _run(
+        self,
+        batch: Prepared,
+        labels: NDArray[np.int64],
+        weights: NDArray[np.float32],
+        learning_rate: float,
+        temperature: float,
+    ) -> StepResult:
+        """Read the current set of weights and write the other."""
         for name, value in (("labels", labels), ("sample_weights", weights)):
             array = self._targets[name].array
             array[: batch.samples], array[batch.samples :] = value, 0
@@ -182,17 +227,10 @@ class TrainingStep:
         for binding in self._bindings:  # both, so that neither keeps an older batch alive
             binding.set(batch.buffers)
         self._bindings[self._current].run()
-        written = (*self._sets[1 - self._current].values(), *self._results.values())
-        if not all(np.isfinite(buffer.array).all() for buffer in written):
-            raise DivergenceError(
-                "A training step gave numbers that are not finite.",
-                "Finite losses and weights are expected; the weights are left as they were.",
-                f"Use a learning rate below {learning_rate:g}.",
-            )
-        self._current = 1 - self._current
-        self.steps += 1
-        loss, logits = (self._results[name].array[: batch.samples] for name in ("loss", "logits"))
-        return StepResult(loss.copy(), logits.copy())
+        if not all(np.isfinite(buffer.array).all() for buffer in self._results.values()):
+            raise _diverged(learning_rate)
+        found = {name: b.array[: batch.samples].copy() for name, b in self._results.items()}
+        return StepResult(found["loss"], found["logits"], found.get(FEATURES))
 
     def rows(self) -> dict[str, NDArray[np.float32]]:
         """The trained rows as they are now, by name of the parameter they belong to."""
@@ -228,6 +266,8 @@ class TrainingStep:
             "loss": Buffer(np.zeros(batch, np.float32)),
             "logits": Buffer(np.zeros((batch, self._classes), np.float32)),
         }
+        if FEATURES in self._step.outputs:
+            results[FEATURES] = Buffer(np.zeros((batch, self._features), np.float32))
         return scalars, targets, results
 
     def _rows(self, parameters: Parameters) -> dict[str, Array]:
@@ -245,6 +285,14 @@ class TrainingStep:
             for state in self.rung.state:
                 found[f"{state}/{name}"] = Buffer(np.zeros_like(value))
         return found
+
+
+def _diverged(learning_rate: float) -> DivergenceError:
+    return DivergenceError(
+        "A training step gave numbers that are not finite.",
+        "Finite losses and weights are expected; the weights are left as they were.",
+        f"Use a learning rate below {learning_rate:g}.",
+    )
 
 
 def _find(bundle: Bundle, name: str) -> Rung:
@@ -268,7 +316,7 @@ def _open(bundle: Bundle, rung: Rung, threads: int | None) -> dict[str, Session]
     }
     names = [name for layer in rung.layers for name in (layer.weight, layer.bias)]
     changing = {*names, *(f"{state}/{name}" for state in rung.state for name in names)}
-    inputs, outputs = set(graphs[STEP].inputs), set(graphs[STEP].outputs)
+    inputs, outputs = set(graphs[STEP].inputs), set(graphs[STEP].outputs) - {FEATURES}
     if outputs != {"loss", "logits", *(f"new/{name}" for name in changing)} or changing - inputs:
         path = bundle.member(rung.graphs[STEP].file)
         raise unusable(path, "it does not train what the manifest says")

@@ -17,7 +17,8 @@ class Signal:
         subject: what it is about; one state of the trigger per subject.
         score: strength of the evidence, >= 0.
         samples: how many samples came since the onset.
-        onset: frame since which it has been so; another onset is another situation.
+        onset: frame since which it has been so; a later onset is another situation, an earlier one
+            the same that labels told late show to have begun before.
         classes: the classes to learn if it fires.
         excess: nats of embarrassment above normal.
         reason: what a person should read.
@@ -55,7 +56,7 @@ class Trigger:
     A subject fires when its score has been at least `on` for `patience_ticks` ticks in a row. In
     the same situation it fires again only on twice as many samples as the last time, whether the
     network was changed or not: what cannot be helped is tried ever more rarely. A situation is over
-    once the evidence has fallen to zero, which gives the next one another onset.
+    once the evidence has fallen to zero, which gives the next one a later onset.
 
     Args:
         on: score at which a subject fires.
@@ -109,7 +110,8 @@ class Trigger:
 
     def _is_ready(self, signal: Signal) -> bool:
         state = self._states.get(signal.subject)
-        if state is None or state.onset != signal.onset:
+        if state is None or signal.onset > state.onset:
             state = self._states[signal.subject] = _State(signal.onset)
+        state.onset = signal.onset
         state.above = state.above + 1 if signal.score >= self._on else 0
         return state.above >= self._patience_ticks and signal.samples >= state.needed

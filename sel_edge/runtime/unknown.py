@@ -2,88 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from collections.abc import Container
 
 import numpy as np
 
+from sel_edge.runtime.memory import LabelMemory
 from sel_edge.runtime.trigger import Signal
-
-BETTER_KNOWN = 3
-"""Times the labels by which a class was learned that make another lesson of it."""
-
-
-def practice(
-    taught: Mapping[str, int], now: Mapping[str, int], on: float, onset: int
-) -> list[Signal]:
-    """A class that was learned from few labels is practised again once there are many more.
-
-    Args:
-        taught, now: class learned on the device -> labels when it was taught last, and by now.
-        on: score at which a signal fires.
-        onset: frame at which it was taught.
-    """
-    return [
-        Signal(
-            subject=f"learned {name}",
-            score=on,
-            samples=now[name],
-            onset=onset,
-            classes=(name,),
-            excess=0.0,
-            reason=f"{name}: {now[name]} labels, learned from {labels}",
-        )
-        for name, labels in taught.items()
-        if now[name] >= BETTER_KNOWN * max(labels, 1)
-    ]
-
-
-@dataclass
-class UnknownClass:
-    """A class name that the head does not know.
-
-    Attributes:
-        first_frame: the first that was said to show it; labels come in any order.
-        labels: how many came.
-        last_frame: when the last one came.
-    """
-
-    first_frame: int
-    labels: int = 0
-    last_frame: int = 0
 
 
 class UnknownClasses:
-    """Counts the labels of each, of so many names at most.
+    """Follows them, so many at most, and counts the labels that a memory holds of each.
 
     Args:
         capacity: names followed at once.
         needed: labels that make a class.
+        memory: of labels; what was taken back there counts no longer.
     """
 
-    def __init__(self, capacity: int, needed: int) -> None:
-        self._capacity, self._needed = capacity, needed
-        self._names: dict[str, UnknownClass] = {}
+    def __init__(self, capacity: int, needed: int, memory: LabelMemory) -> None:
+        self._capacity, self._needed, self._memory = capacity, needed, memory
+        self._first_frames: dict[str, int] = {}  # by name, the one unheard of for longest first
 
-    def count(self, name: str, frame: int) -> str | None:
-        """Take in a label; the name that was forgotten for it, unheard of for longest, if any."""
+    def hear(self, name: str, frame: int) -> str | None:
+        """Follow the name of a label that is about to be remembered.
+
+        Args:
+            name: of the class.
+            frame: that is said to show it; labels come in any order.
+
+        Returns:
+            The name that was forgotten for it, unheard of for longest, if any.
+        """
+        first = min(frame, self._first_frames[name]) if self._labels(name) else frame
+        self._first_frames.pop(name, None)  # the one heard of last comes last
         forgotten = None
-        if name not in self._names and len(self._names) == self._capacity:
-            forgotten = min(self._names, key=lambda other: self._names[other].last_frame)
-            del self._names[forgotten]
-        unknown = self._names.setdefault(name, UnknownClass(frame))
-        unknown.labels += 1
-        unknown.first_frame = min(unknown.first_frame, frame)
-        unknown.last_frame = frame
+        if len(self._first_frames) == self._capacity:
+            forgotten = next(iter(self._first_frames))
+            del self._first_frames[forgotten]
+        self._first_frames[name] = first
         return forgotten
 
     def learned(self, classes: Container[str]) -> None:
         """Forget those that are known now."""
-        self._names = {name: seen for name, seen in self._names.items() if name not in classes}
+        kept = {name: first for name, first in self._first_frames.items() if name not in classes}
+        self._first_frames = kept
 
     def ready(self) -> list[str]:
         """Those that have labels enough, by name."""
-        return sorted(n for n, unknown in self._names.items() if unknown.labels >= self._needed)
+        return sorted(name for name in self._first_frames if self._labels(name) >= self._needed)
 
     def signals(self, on: float, known: int) -> list[Signal]:
         """One for each that has labels enough; twice as many labels, twice the score.
@@ -95,12 +61,17 @@ class UnknownClasses:
         return [
             Signal(
                 subject=f"new class {name}",
-                score=on * unknown.labels / self._needed,
-                samples=unknown.labels,
-                onset=unknown.first_frame,
+                score=on * labels / self._needed,
+                samples=labels,
+                onset=self._first_frames[name],
                 classes=(name,),
                 excess=float(np.log(known + 1)),
-                reason=f"{name}: {unknown.labels} labels of a class never learned",
+                reason=f"{name}: {labels} labels of a class never learned",
             )
-            for name, unknown in ((name, self._names[name]) for name in self.ready())
+            for name, labels in ((name, self._labels(name)) for name in self.ready())
         ]
+
+    def _labels(self, name: str) -> int:
+        """What is held of a name since it is followed; older labels are of when it was known."""
+        first = self._first_frames.get(name)
+        return 0 if first is None else self._memory.count(name, first)

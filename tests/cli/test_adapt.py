@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sel_edge.bundle.bundle import Bundle
 from sel_edge.core.ledger import LEDGER_FILE, LedgerWriter
 from sel_edge.data.stream import open_stream
 from sel_edge.runtime.samples import SAMPLES_FILE, SampleStore
+from sel_edge.runtime.slots import open_slots
 from tests.cli.living import contents, ledger_of
 from tests.simulate.gratings import make_bundle, make_world
 
@@ -102,6 +104,47 @@ def test_the_wallet_is_asked_before_anything_is_learned(
     ledger = ledger_of(state)
     assert ledger.updates == []
     assert ledger.decisions[-1].kind == "defer"
+
+
+def test_the_same_labels_prove_nothing_twice(call: Call, gratings: Bundle, state: Path) -> None:
+    first = json.loads(call("adapt", gratings.path, "--state", state, "--json").out)
+    assert [update["kept"] for plan in first["plans"] for update in plan["updates"]] == [True]
+    ledger = ledger_of(state)
+    for _ in range(2):
+        again = json.loads(call("adapt", gratings.path, "--state", state, "--json").out)
+        assert again["plans"] == [] and again["notes"] == []
+    assert ledger_of(state) == ledger
+
+
+def test_the_ledger_tells_what_its_joules_were_measured_by(
+    call: Call, gratings: Bundle, state: Path
+) -> None:
+    """It may be another machine than the one that saw the frames."""
+    frames = sum(tick.n for tick in ledger_of(state).ticks)
+    call("adapt", gratings.path, "--state", state, "--dry-run")
+    assert len(ledger_of(state).sessions) == 1
+    call("adapt", gratings.path, "--state", state, "--profile", "pi-zero-2w")
+    before, session = ledger_of(state).sessions
+    assert (session.frame, session.source) == (frames, "sel-edge adapt")
+    assert session.meter != before.meter and "pi-zero-2w" in session.meter
+    assert session.energy_origin == ledger_of(state).updates[0].energy.origin == "estimated"
+
+
+def test_a_network_that_waits_to_be_confirmed_outlives_adapting_nothing(
+    call: Call, gratings: Bundle, tmp_path: Path
+) -> None:
+    source = make_world(tmp_path).split("+")[0].replace("labels=0.3&", "")
+    folder = tmp_path / "waiting"
+    arguments = ("--source", source, "--state", folder)
+    assert call("run", gratings.path, *arguments).code == 0
+    with open_slots(folder, gratings) as slots:
+        head = slots.current().head
+        slots.commit(slots.current().with_head(replace(head, bias=head.bias + 1)), frame=0)
+    for _ in range(3):
+        assert "Nothing can be learned" in call("adapt", gratings.path, "--state", folder).out
+        assert "(not confirmed yet)" in call("history", folder).out
+    assert call("run", gratings.path, *arguments).code == 0
+    assert "(confirmed)" in call("history", folder).out
 
 
 def test_what_was_done_is_said(call: Call, gratings: Bundle, state: Path) -> None:

@@ -181,6 +181,14 @@ def test_gradients_are_torchs(forward: Forward, rung: str) -> None:
     found = tried.step(tried.graphs(), tried.feeds())
     losses, gradients = tried.gradients()
     np.testing.assert_allclose(found["loss"], losses, rtol=1e-4)
+    assert ("features" in found) == (rung != "head")
+    if rung != "head":
+        weight, bias = (
+            tried.feeds()[f"frozen/{n}"] for n in (forward.head_weight, forward.head_bias)
+        )
+        np.testing.assert_allclose(
+            found["features"] @ weight.T + bias, found["logits"], rtol=1e-4, atol=1e-4
+        )
     for name, gradient in gradients.items():
         # With momentum and no past, the new velocity is the gradient.
         assert relative_error(found[f"new/velocity/{name}"], gradient) < MAX_RELATIVE_ERROR, name

@@ -307,6 +307,35 @@ def test_a_full_disk_is_a_storage_error_and_keeps_what_was_there(path: Path) -> 
     assert [each.start for each in ticks] == [10 * number for number in range(len(ticks))]
 
 
+def test_what_a_full_disk_could_not_take_is_written_once_there_is_room(path: Path) -> None:
+    """In its order, with all that belongs to it, and once."""
+    with LedgerWriter(path) as ledger:
+        pages = ledger._database.execute("PRAGMA page_count").fetchone()[0]
+        ledger._database.execute(f"PRAGMA max_page_count = {pages}")
+        failed = 0
+        for number in range(40):
+            try:
+                ledger.record(tick(10 * number), [Decision(number, "fire", "x" * 1000, ())])
+            except StorageError:
+                failed += 1
+        assert failed > 0
+        assert len(read_ledger(path).ticks) == 40 - failed
+        ledger._database.execute(f"PRAGMA max_page_count = {2**30}")
+        ledger.record(tick(400), [Decision(40, "fire", "the last", ())])
+    found = read_ledger(path)
+    assert [each.start for each in found.ticks] == [10 * number for number in range(41)]
+    assert [each.frame for each in found.decisions] == list(range(41))
+
+
+def test_a_record_that_is_none_is_not_kept(path: Path) -> None:
+    """Only a disk gets better by waiting."""
+    with LedgerWriter(path) as ledger:
+        with pytest.raises(sqlite3.IntegrityError):
+            ledger.record(ledgers.tick(segment=None))
+        ledger.record(tick(10))
+    assert read_ledger(path).ticks == [tick(10)]
+
+
 def test_a_copy_of_the_files_is_a_ledger_too(path: Path, tmp_path: Path) -> None:
     with LedgerWriter(path) as ledger:
         ledger.record(tick())

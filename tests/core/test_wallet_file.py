@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sel_edge.core import wallet_file
 from sel_edge.core.budget import Budget
 from sel_edge.core.cost import Cost
-from sel_edge.core.errors import RunDirectoryError
+from sel_edge.core.errors import RunDirectoryError, StorageError
 from sel_edge.core.wallet_file import SAVED_EVERY_S, WALLET_FILE, WalletFile
 from tests.core.wallets import EVERYTHING, NOON_S
 
@@ -47,6 +48,25 @@ def test_what_was_spent_and_saved_stays_spent(path: Path) -> None:
     assert purse.writes == 1
     expected = {"flops_per_day": 700, "energy_j_per_day": 70.0}
     assert left(WalletFile(path, BUDGET, NOON_S)) == left(purse) == expected
+
+
+def test_what_could_not_be_saved_is_saved_as_soon_as_it_can_be(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise StorageError("The disk is full.", "Room is expected.", "Make some.")
+
+    purse = WalletFile(path, BUDGET, NOON_S)
+    spend(purse, SOME)
+    with monkeypatch.context() as patch:
+        patch.setattr(wallet_file, "write_atomic", fail)
+        for save in (purse.save, purse.save_if_due):
+            with pytest.raises(StorageError):
+                save(NOON_S)
+    purse.save_if_due(NOON_S + 1)
+    assert purse.writes == 1 and left(WalletFile(path, BUDGET, NOON_S)) == left(purse)
+    purse.save_if_due(NOON_S + 2)
+    assert purse.writes == 1
 
 
 def test_a_restart_counts_what_was_reserved_as_spent(path: Path) -> None:

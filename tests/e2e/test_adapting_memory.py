@@ -9,8 +9,8 @@ from tools.step_bench.subject import Subject, make_subject
 
 STEPS = 3
 LIMITS_MB = {"norm": 200, "head": 160, "tail": 195, "deep": 430, "full": 910}
-"""What was measured (docs/records/step.json), and up to 15 % for other versions of the libraries and
-other processors: the same code takes 3 to 6 % more on an AMD EPYC than on the record's Xeon."""
+"""What was measured (docs/records/step.json), and up to 15 % for other versions of the libraries
+and other processors: the same code takes 3 to 6 % more on an AMD EPYC than on the record's Xeon."""
 
 pytestmark = pytest.mark.proof
 

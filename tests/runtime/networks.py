@@ -15,6 +15,8 @@ from tests.runtime.updates import own
 
 CONV, CONV_BIAS = "body.2.conv2.weight", "body.2.conv2.bias"
 CHANNELS = 12
+PLACE = np.arange(6, dtype=np.float32)
+"""Of frames of three channels."""
 
 
 def rows(seed: int = 0, count: int = 3, name: str = CONV) -> dict[str, Any]:
@@ -39,8 +41,7 @@ def norm(seed: int = 0, low: float = 0.5) -> dict[str, Any]:
 
 def normed(network: Network, norm: dict[str, Any]) -> Network:
     """With domain 1, or without it if its normalization is empty."""
-    place = np.arange(4, dtype=np.float32)
-    return network.with_domains({1: Domain(place, 64, norm) if norm else None})
+    return network.with_domains({1: Domain(PLACE, 64, norm) if norm else None})
 
 
 def grown(network: Network, *names: str) -> Head:

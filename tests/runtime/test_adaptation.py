@@ -20,12 +20,11 @@ from sel_edge.core.errors import StorageError
 from sel_edge.core.ledger import Update
 from sel_edge.core.wallet_file import WALLET_FILE
 from sel_edge.data.stream import FrameBatch
-from sel_edge.runtime.board import Board
+from sel_edge.runtime.board import Board, Heat
 from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.guard import Tolerance
 from sel_edge.runtime.loop import TickReport
 from sel_edge.runtime.network import bundle_network
-from sel_edge.runtime.planner import COMMIT_WRITES
 from sel_edge.runtime.slots import KEY_FILE, SLOTS_DIRECTORY, open_slots
 from tests.runtime import faded
 from tests.runtime.conftest import CLASSES
@@ -146,6 +145,42 @@ class TestKept:
         assert dim.ledger.updates
         assert lied_to.ledger.decisions == dim.ledger.decisions
         assert lied_to.ledger.updates == dim.ledger.updates
+
+
+class TestPlans:
+    """What could be learned now, whatever the triggers say."""
+
+    def test_of_rungs_that_are_not_climbed_there_are_none(self, tmp_path: Path) -> None:
+        planned = {}
+        for rungs in ((), ("norm",), ("head",), ("norm", "head")):
+            deaf = RuntimeConfig(rungs=rungs, on=1e6)
+            lived = Lived(tmp_path / "-".join(("run", *rungs)), faded.bundle(), deaf)
+            with lived.runtime() as runtime:
+                for batch in clear_then_tilted():
+                    runtime.process(batch)
+                planned[rungs] = {plan.proposal.rung for plan in runtime.plans()}
+        assert planned == {
+            (): set(),
+            ("norm",): set(),
+            ("head",): {"head"},
+            ("norm", "head"): {"head"},
+        }
+
+    def test_statistics_that_had_to_wait_are_among_them(self, dim: Lived) -> None:
+        warm, celsius = Lived(dim.path, dim.bundle, dim.config, Budget(celsius_max=70.0)), [80.0]
+        board = replace(counting_board(), heat=lambda: Heat(celsius[0]))
+        with warm.runtime(board) as runtime:
+            for batch in clear_then_dim():
+                runtime.process(batch)
+            assert kinds(warm) == ["defer"]
+            (plan,) = runtime.plans()
+            proposal = plan.proposal
+            assert (proposal.rung, proposal.domain, proposal.frames) == ("norm", 1, faded.FRAMES)
+            assert runtime.carry_out(plan).decisions[-1].kind == "defer"
+            celsius[0] = 20.0
+            outcome = runtime.carry_out(runtime.plans()[0])
+            assert [decision.kind for decision in outcome.decisions] == ["fire", "keep"]
+            assert list(runtime.network.domains) == [1] and runtime.plans() == []
 
 
 class TestRejected:
@@ -287,11 +322,12 @@ class TestBudget:
         assert ratios == sorted(ratios) and len(ratios) > 2
 
     def test_a_kept_update_pays_for_its_files(self, tilted: Lived) -> None:
+        """Its delta, a slot, and the slot confirmed."""
         limited = self.limited(tilted, Budget(flash_writes_per_day=10))
         limited.run(clear_then_tilted())
         kept = sum(row.kept for row in limited.ledger.updates)
         balances = limited.ledger.balances[-1]
-        assert kept and balances.balances["flash_writes_per_day"] == (10 - COMMIT_WRITES * kept, 10)
+        assert kept and balances.balances["flash_writes_per_day"] == (10 - 3 * kept, 10)
         assert (balances.utc_s, balances.throttled) == (NOW_S, False)
 
     def test_balances_follow_every_update(self, tilted: Lived) -> None:

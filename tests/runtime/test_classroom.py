@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from sel_edge.bundle.bundle import Bundle
 from sel_edge.bundle.domain import OWN, Domain
+from sel_edge.core.embarrassment import TEMPERATURE, cross_entropy
 from sel_edge.core.ledger import Levels
 from sel_edge.runtime.classroom import Classroom
 from sel_edge.runtime.config import RuntimeConfig
+from sel_edge.runtime.evidence import class_means
 from sel_edge.runtime.head import Head
 from sel_edge.runtime.network import Network, bundle_network
 from sel_edge.runtime.normal import NormalLevels
@@ -210,6 +212,61 @@ class TestLearning:
             for frame, (name, feature) in enumerate(zip(truths, features, strict=True)):
                 room.remember(TILTED, name, feature, frame)
             assert len(room.updates_now(120, start)) == count
+
+
+class TestSharedRows:
+    """Those that the bundle's own domain learns, where other domains go by them."""
+
+    def embarrassment(self, head: Head, features: NDArray[np.float32], names: list[str]) -> float:
+        losses = cross_entropy(head.logits(features), head.index(names), TEMPERATURE)
+        return float(class_means(losses, head.index(names)).mean())
+
+    @pytest.mark.parametrize("new", [(), (NEW_CLASS,)])
+    def test_no_domain_is_worse_off_as_far_as_its_labels_tell(
+        self, bundle: Bundle, network: Reference, start: Network, new: tuple[str, ...]
+    ) -> None:
+        room = classroom(bundle, start.with_domains({3: Domain(PLACE, 16, {})}))
+        start = start.with_domains({3: Domain(PLACE, 16, {})})
+        tilted = features, _ = seen(network, 80, 6, tilted=True)
+        answers = start.head.logits(features).argmax(axis=1)
+        as_before = features, [CLASSES[number] for number in answers]
+        for number, (features, names) in {TILTED: tilted, OTHER: as_before}.items():
+            for frame, (name, feature) in enumerate(zip(names, features, strict=True)):
+                room.remember(number, name, feature, frame)
+        features, truths = seen(network, 160, 2, (*CLASSES, *new), tilted=True)
+        room.observe(features, of(OWN, 160), truths, 100)
+        (update,) = room.updates_now(260, start)[:1]
+        assert update.proposal.domain == OWN and set(new) <= set(update.proposal.classes)
+        candidate, flops = finish(update.work())
+        assert candidate.verdict.accepted and flops <= update.proposal.demand.executed_flops
+        now, known = candidate.network, len(CLASSES)
+        for number in (TILTED, 3):  # better there, and nobody knows
+            assert now.head_in(number).hash == now.head.hash != start.head.hash
+        kept = now.head_in(OTHER)
+        np.testing.assert_array_equal(kept.weight[:known], start.head.weight)
+        np.testing.assert_array_equal(kept.weight[known:], now.head.weight[known:])
+        assert kept.classes == now.classes
+        assert self.embarrassment(kept, *as_before) < self.embarrassment(now.head, *as_before)
+        assert self.embarrassment(now.head, *tilted) < self.embarrassment(start.head, *tilted)
+
+    def test_what_a_domain_has_of_its_own_is_not_judged_again(
+        self, bundle: Bundle, network: Reference, start: Network
+    ) -> None:
+        """With all its rows its own, nothing of the shared ones concerns it."""
+        weight, bias = start.head.weight + 0.01, start.head.bias + 0.01
+        start = start.with_head_in(OTHER, Head(weight, bias, start.classes))
+        features, truths = seen(network, 160, 2, tilted=True)
+        flops = []
+        for labels in (0, 80):
+            room = classroom(bundle, start)
+            for frame in range(labels):
+                room.remember(OTHER, truths[frame], features[frame], frame)
+            room.observe(features, of(OWN, 160), truths, 100)
+            candidate, executed = finish(room.updates_now(260, start)[0].work())
+            flops.append(executed)
+            own = candidate.network.head_in(OTHER)
+            assert (own.weight == weight).all() and (own.bias == bias).all()
+        assert flops[0] == flops[1]
 
 
 class TestLateLabels:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from sel_edge.runtime.clusters import divide, group, usual_worth
+from sel_edge.runtime.clusters import STARTS, divide, group, usual_worth
 from sel_edge.runtime.discovery import CLEARLY, LEAST_FRAMES, MAX_GROUPS
 
 SIDE = 32
@@ -121,3 +121,15 @@ def test_the_usual_worth_is_a_share(points: NDArray[np.float64]) -> None:
 
 def test_two_environments_keep_less_of_their_scatter_than_one() -> None:
     assert usual_worth(blobs([60, 60], 0)[0]) < 0.1 < 0.8 < usual_worth(blob(0)) < 1
+
+
+@given(POINTS, st.integers(1, 6))
+def test_all_that_was_tried_is_counted(points: NDArray[np.float64], limit: int) -> None:
+    """At least every distance of the groups tried, and for twice the points about twice as much."""
+    found = divide(points, limit, 1, 1.0)
+    tried = [group(points, count) for count in range(1, len(found.centres) + 1)]
+    assert found.executed_flops >= sum(one.executed_flops for one in tried)
+    for count, one in enumerate(tried, 1):
+        assert one.executed_flops >= STARTS * 2 * points.size * count
+    twice = group(np.tile(points, (2, 1)), 1).executed_flops
+    assert twice <= 2 * tried[0].executed_flops

@@ -45,6 +45,29 @@ def test_it_dates_the_change_and_measures_the_level_since() -> None:
     assert cusum.level == pytest.approx(2.4)
 
 
+@given(st.lists(st.floats(0, 20), max_size=60))
+def test_in_order_the_onset_is_the_first_sample_since_the_last_zero(values: list[float]) -> None:
+    cusum, onset = Cusum(NORMAL, slack=0.35, limit=40.0), 0
+    for frame, value in enumerate(values):
+        onset = frame if cusum.score == 0 else onset
+        cusum.add(value, frame)
+        assert cusum.onset == onset
+
+
+@given(st.permutations(range(30)))
+def test_the_onset_of_a_change_is_its_earliest_frame(order: list[int]) -> None:
+    cusum = run([0.1] * 50)
+    for at in order:
+        cusum.add(2.4, 50 + at)
+    assert (cusum.onset, cusum.samples) == (50, 30)
+
+
+def test_an_old_label_that_is_as_usual_does_not_date_a_change_back() -> None:
+    cusum = run([0.1] * 50 + [2.4] * 20)
+    cusum.add(0.1, 3)
+    assert (cusum.onset, cusum.samples) == (50, 21)
+
+
 def test_a_few_terrible_samples_are_no_alarm() -> None:
     assert run([0.1] * 50 + [1000.0] * 5).score < 20
 

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sel_edge.bundle.canonical import network_hash
 from sel_edge.bundle.delta import OwnRows, Rows, parse_delta
 from sel_edge.bundle.domain import OWN, Domain
 from sel_edge.core.errors import BundleError
 from sel_edge.runtime.deltas import apply, between
 from sel_edge.runtime.network import Network
-from tests.runtime.networks import grown
+from tests.runtime.networks import PLACE, grown
 from tests.runtime.trainable import HEAD, same
 from tests.runtime.updates import own, updated
 
@@ -73,7 +74,7 @@ FOG = 3
 
 def foggy() -> Network:
     """With a domain that has two rows of a convolution and one of the classifier."""
-    domain = Domain(np.ones(4, np.float32), 64)
+    domain = Domain(PLACE, 64)
     network = own().with_domains({FOG: domain})
     ones = np.ones((2, 12, 3, 3), np.float32)
     return network.with_rows_in(
@@ -152,6 +153,17 @@ def test_rows_of_a_domain_that_do_not_fit_are_refused(number: int, name: str, ro
     delta = replace(between(foggy(), foggy(), 1, 0), own_rows={number: {name: OwnRows(rows, NONE)}})
     with pytest.raises(BundleError):
         apply(foggy(), delta)
+
+
+@pytest.mark.parametrize("size", [0, 5, 7])
+def test_a_domain_at_a_place_of_other_dimensions_is_refused(size: int) -> None:
+    """Also where all else fits: frames could never be compared with it."""
+    place = np.zeros(size, np.float32)
+    domains = {FOG: replace(foggy().domains[FOG], place=place, rows={})}
+    new = network_hash(own().base.hash, (), {}, domains)
+    made = replace(between(own(), foggy(), 1, 0), new=new, domains=domains, own_rows={})
+    with pytest.raises(BundleError, match=f"a place of .{size}. numbers where 6 are due"):
+        apply(own(), parse_delta(made.content))
 
 
 def test_rows_of_a_domain_that_goes_are_refused() -> None:

@@ -66,8 +66,16 @@ class Stream:
 
     def show(self, *places: int, labels: NDArray[np.int64] | None = None) -> None:
         """The next frames; those of known places are taken for what they are."""
-        new = self._draw(places, labels)
         numbers = np.array([place if place in self.domains else OWN for place in places], np.int64)
+        self._take(self._draw(places, labels), numbers)
+
+    def show_partly(self, place: int, strengths: Floats) -> None:
+        """Frames on the way from home to a place that is not known, each as far as it says."""
+        ends = [self._draw([one] * len(strengths)) for one in (HOME, place)]
+        on_the_way = ends[0] + strengths[:, None] * (ends[1] - ends[0])
+        self._take(on_the_way, np.full(len(strengths), OWN, np.int64))
+
+    def _take(self, new: Floats, numbers: NDArray[np.int64]) -> None:
         self.discovery.add(len(self.placed), new, numbers, self.domains)
         self.placed = np.concatenate([self.placed, new])
 
@@ -291,3 +299,98 @@ class TestPending:
         assert not stream.discovery.pending
         stream.show(*[DARK] * 2 * WINDOW_FRAMES)
         assert stream.discovery.pending
+
+    def test_it_ends_where_even_patience_finds_nothing_to_learn(self, stream: Stream) -> None:
+        """As of frames that the router takes for others than they are."""
+        known = {DARK: Stream(stream.model, known=(DARK,)).domains[DARK]}
+        stream.show(*[DARK] * PATIENCE * ASKED)
+        since = stream.discovery.since()
+        assert since is not None and stream.discovery.pending
+        few = range(since, since + PATIENCE * ASKED - 1)
+        assert stream.discovery.find(few, stream.placed[few], known) is None
+        assert stream.discovery.pending
+        every = range(since, len(stream.placed))
+        assert stream.discovery.find(every, stream.placed[every], known) is None
+        assert stream.discovery.since() == since and not stream.discovery.pending
+
+    def test_what_is_found_and_never_tried_is_not_pending_for_ever(self, stream: Stream) -> None:
+        """As where the wallet can never pay for it."""
+        stream.until_found(np.full(600, FLAT))
+        assert stream.discovery.pending
+        stream.show(*[FLAT] * (WINDOW_FRAMES + PATIENCE * ASKED))
+        assert stream.find() is not None and not stream.discovery.pending
+
+
+class TestDue:
+    """Environments are sought when frames enough have come, and not at every tick."""
+
+    def looks(self, stream: Stream, places: NDArray[np.int64]) -> list[int | None]:
+        """Show frames of these places; sizes of what was found whenever it was due."""
+        found = []
+        for start in range(0, len(places), TICK):
+            stream.show(*places[start : start + TICK].tolist())
+            if stream.discovery.due:
+                one = stream.find()
+                found.append(None if one is None else len(one.frames))
+                assert not stream.discovery.due
+        return found
+
+    def test_never_at_home(self, stream: Stream) -> None:
+        assert self.looks(stream, np.full(400, HOME)) == []
+        assert stream.discovery.executed_flops == 0
+
+    def test_a_new_environment_is_found_as_soon_as_if_it_were_sought_at_every_tick(
+        self, stream: Stream
+    ) -> None:
+        found = self.looks(stream, np.full(ASKED + TICK, DARK))
+        assert found[:-1] == [None] * (len(found) - 1)
+        assert found[-1] is not None and ASKED <= found[-1] <= ASKED + TICK
+
+    @pytest.mark.parametrize("share", [0.2, 0.5, 1.0])
+    def test_in_a_long_stretch_ever_more_rarely(self, stream: Stream, share: float) -> None:
+        count = 1600
+        found = self.looks(stream, mixture((HOME, 1 - share), (DARK, share), count=count))
+        assert any(found) and len(found) < count // TICK / 4
+
+    def test_where_a_failure_takes_more_frames_nothing_is_computed_before(
+        self, stream: Stream
+    ) -> None:
+        stream.until_found(np.full(600, FLAT))
+        for _ in range(2):
+            stream.discovery.settle(learned=False)
+        before, since = stream.discovery.executed_flops, stream.discovery.since()
+        assert since is not None
+        missing = 4 * ASKED - (len(stream.placed) - since)
+        self.looks(stream, np.full(missing - 1, FLAT))
+        assert stream.discovery.executed_flops == before
+        assert self.looks(stream, np.full(1, FLAT)) == [None]
+        assert stream.discovery.executed_flops > before
+
+    def test_every_search_is_counted(self, stream: Stream) -> None:
+        stream.show(*[DARK] * ASKED)
+        assert stream.find() is not None
+        once = stream.discovery.executed_flops
+        assert once > 0 and stream.find() is not None
+        assert stream.discovery.executed_flops == 2 * once
+
+
+class TestWholeEnvironment:
+    def test_frames_that_show_little_of_it_belong_to_it(self, stream: Stream) -> None:
+        begun, rng = len(stream.placed), np.random.default_rng(5)
+        found = None
+        while found is None:
+            assert len(stream.placed) < begun + 4 * WINDOW_FRAMES
+            stream.show_partly(BRIGHT, rng.choice([0.02, 0.15, 0.3], TICK))
+            found = stream.find()
+        since = set(range(begun, len(stream.placed)))
+        assert len(since ^ set(found.frames)) <= 0.15 * len(since)
+        middle = stream.placed[sorted(since)].mean(axis=0)
+        np.testing.assert_allclose(found.place, middle, atol=0.1)
+
+    def test_of_a_mixture_it_is_the_frames_of_one_place(self, stream: Stream) -> None:
+        begun = len(stream.placed)
+        places = mixture((BRIGHT, 0.4), (HOME, 0.6))
+        found = stream.until_found(places)
+        seen = places[: len(stream.placed) - begun]
+        bright = set((begun + np.flatnonzero(seen == BRIGHT)).tolist())
+        assert len(bright ^ set(found.frames)) <= 0.1 * len(bright)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from sel_edge.bundle.domain import Domain
+from sel_edge.bundle.domain import OWN, Domain
 from sel_edge.runtime.domains import RECENT_FRAMES, Router
 from sel_edge.runtime.moments import MomentModel, fit_moments
 
@@ -61,6 +65,37 @@ def test_what_came_before_decides_where_frames_look_alike(model: MomentModel) ->
         (router.route(unsure[:RECENT_FRAMES], near) == 0).mean() for router in (fresh, settled)
     ]
     assert wrong[1] < wrong[0]
+
+
+class Plain:
+    """The rule of `Router.route` as it is stated, frame by frame."""
+
+    def __init__(self, model: MomentModel) -> None:
+        self.model, self.recent = model, deque[int](maxlen=RECENT_FRAMES)
+
+    def route(self, moments: np.ndarray, domains: dict[int, Domain]) -> list[int]:
+        places = {OWN: self.model.normal} | {n: each.place for n, each in domains.items()}
+        for point in self.model.points(moments):
+            scores = {
+                number: np.log(self.recent.count(number) + 1)
+                - np.square(point - self.model.scaled(place.astype(np.float64))).sum() / 2
+                for number, place in places.items()
+            }
+            self.recent.append(max(scores, key=lambda number: scores[number]))
+        return list(self.recent)[-len(moments) :]
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=8))
+def test_every_frame_goes_where_the_rule_says(
+    model: MomentModel, batches: list[tuple[int, bool]]
+) -> None:
+    """Also while domains come and go, and over more frames than count."""
+    few, router, plain = {3: domain(model, 0.3)}, Router(model), Plain(model)
+    more = {1: domain(model, -0.2), **few}
+    for seed, (size, is_rich) in enumerate(batches):
+        seen, known = frames(size, 0.1 * (seed % 4), seed), more if is_rich else few
+        assert router.route(seen, known).tolist() == plain.route(seen, known)
 
 
 def test_how_frames_are_divided_into_batches_makes_no_difference(model: MomentModel) -> None:

@@ -14,11 +14,13 @@ from sel_edge.runtime.evidence import NORMAL_95, class_means, proved_gain, stude
 @given(st.integers(1, 2000))
 def test_quantiles_are_students(freedom: int) -> None:
     assert student_95(freedom) == pytest.approx(stats.t.ppf(0.95, freedom), abs=1e-3)
+    assert student_95(freedom, tests=2) == pytest.approx(stats.t.ppf(0.975, freedom), abs=1e-3)
 
 
 def test_without_end_of_samples_they_are_the_normal_distributions() -> None:
     assert pytest.approx(stats.norm.ppf(0.95), abs=1e-6) == NORMAL_95
     assert student_95(10**9) == pytest.approx(NORMAL_95, abs=1e-6)
+    assert student_95(10**9, tests=2) == pytest.approx(stats.norm.ppf(0.975), abs=1e-6)
     assert all(student_95(n) > student_95(n + 1) > NORMAL_95 for n in range(1, 200))
 
 

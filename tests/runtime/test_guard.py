@@ -236,6 +236,26 @@ def test_random_changes_are_accepted_in_one_of_twenty_trials_at_most(n: int) -> 
     assert accepted / 1500 < 0.06
 
 
+@pytest.mark.parametrize("n", [6, 12, 48])
+def test_a_new_class_that_was_not_learned_is_accepted_in_one_of_twenty_trials_at_most(
+    n: int,
+) -> None:
+    """Neither in nats nor in right answers is it better than guessing, and either would do."""
+    rng = np.random.default_rng(n)
+    before = Head(np.zeros((3, 6), np.float32), np.zeros(3, np.float32), tuple("abc"))
+    grown = Head(np.zeros((4, 6), np.float32), np.zeros(4, np.float32), tuple("abcd"))
+    quiet = Anchors(np.zeros((6, 6), np.float32), np.arange(6) % 3)
+    none = np.zeros(n, np.bool_)
+    nothing = Trial((), np.zeros(0), np.zeros(0), none[:0], none[:0])
+    guess, accepted = np.full(n, np.log(4)), 0
+    for _ in range(2000):
+        after = guess + rng.normal(0, 1, n)
+        told = Trial(("d",) * n, guess, after, none, rng.random(n) < 0.25)
+        heads = Heads(before, before, grown)
+        accepted += judge(heads, "d", told, nothing, quiet, TOLERANT).accepted
+    assert accepted / 2000 < 0.06
+
+
 def test_a_gain_on_one_sample_of_many_is_no_proof() -> None:
     held_out = labelled(np.array([[0, 1]] + [[0, -1]] * 7, np.float32), "a" * 8)
     lucky = head([[0, 3], [0, 0]])

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from sel_edge.runtime.adapter import AdapterSettings
 from sel_edge.runtime.guard import Tolerance
-from sel_edge.runtime.learner import SETTLE_SAMPLES
-from sel_edge.runtime.unknown import BETTER_KNOWN
+from sel_edge.runtime.practice import BETTER_KNOWN
+from sel_edge.runtime.settling import SETTLE_SAMPLES
 from sel_edge.runtime.work import finish
 from tests.runtime.clouds import (
     HEAD,
@@ -101,6 +101,36 @@ class TestWhenToLearn:
         assert one.lesson(41) is None
         lesson = one.lesson(42)
         assert lesson is not None and lesson.new == ("f",) and lesson.onset == 0
+
+    @pytest.mark.parametrize("order", ["forwards", "backwards", "shuffled"])
+    def test_what_changed_is_learned_in_whatever_order_its_labels_come(self, order: str) -> None:
+        one, names = learner(), named(96, 1)
+        features = seen(names, 2, elsewhere=True)
+        one.observe(features, [None] * 96, np.arange(96))
+        numbers = {
+            "forwards": np.arange(96),
+            "backwards": np.arange(96)[::-1],
+            "shuffled": np.random.default_rng(5).permutation(96),
+        }
+        for at in numbers[order].tolist():
+            one.label(names[at], features[at], at)
+        assert one.lesson(96) is None  # patience
+        lesson = one.lesson(97)
+        assert lesson is not None and {"a", "b"} <= set(lesson.classes)
+        assert lesson.onset < TICK
+        attempt, _ = finish(one.learn(lesson))
+        assert attempt.verdict.accepted and attempt.verdict.held_out > 80
+
+    def test_labels_told_newest_first_are_tried_ever_more_rarely(self) -> None:
+        """Each makes the situation begin earlier, which makes it no new one."""
+        one, names = learner(), named(800, 1)
+        features, fired = seen(names, 2, elsewhere=True), []
+        for count, frame in enumerate(reversed(range(800)), start=1):
+            one.label(names[frame], features[frame], frame)
+            if count % TICK == 0 and one.lesson(800 + count) is not None:
+                fired.append(count)
+                one.drop()
+        assert 2 < len(fired) < 8 and all(b > 1.5 * a for a, b in pairwise(fired))
 
     def test_a_lesson_of_a_class_that_was_forgotten_since_is_none(self) -> None:
         one = learner(unknown_classes=1, fold_block_frames=1)

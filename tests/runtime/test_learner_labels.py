@@ -14,6 +14,7 @@ from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.guard import Anchors
 from sel_edge.runtime.head import Head
 from sel_edge.runtime.learner import Learner
+from sel_edge.runtime.practice import BETTER_KNOWN
 from sel_edge.runtime.work import finish
 from tests.runtime.clouds import (
     ANCHORS,
@@ -124,6 +125,83 @@ class TestLabels:
         one.retract(33)
         one.retract(777)
         assert sorted(one.material(lesson).frames) == [n for n in range(96) if n != 33]
+
+    @pytest.mark.parametrize("discarded", [False, True])
+    def test_labels_that_were_taken_back_make_no_class(self, discarded: bool) -> None:
+        one, features = learner(fold_block_frames=1), seen(["f"] * 9, 1)
+        told(one, ["f"] * 9, features)
+        if discarded:
+            one.discard(range(7))
+        else:
+            for frame in range(7):
+                one.retract(frame)
+        assert one.lesson_now() is one.lesson(9) is one.lesson(10) is None
+        told(one, ["f"] * 2, features[:2], 10)
+        assert one.lesson(12) is one.lesson(13) is None
+        told(one, ["f"], features[:1], 13)  # which is the fifth
+        assert one.lesson(14) is None
+        lesson = one.lesson(15)
+        assert lesson is not None and "5 labels of a class never learned" in lesson.reason
+
+    @pytest.mark.parametrize("left", [0, 1, 3])
+    def test_a_lesson_whose_labels_were_taken_back_is_rejected_and_none_any_more(
+        self, left: int
+    ) -> None:
+        (one, lesson), now = with_lesson(), None
+        now = one.lesson_now()
+        assert now is not None
+        for frame in range(left, 96):
+            one.retract(frame)
+        for each in (lesson, now):
+            attempt, flops = finish(one.learn(each))
+            assert (flops, attempt.verdict.accepted, attempt.head) == (0, False, HEAD)
+            assert "are gone" in attempt.verdict.reason
+            one.reject(attempt)
+        assert one.lesson(98) is one.lesson(99) is one.lesson_now() is None
+
+    def test_in_an_open_lesson_a_corrected_label_teaches_what_it_says_now(self) -> None:
+        one, lesson = with_lesson()
+        one.retract(33)
+        one.label("d", np.full(WIDTH, 9, np.float32), 33)
+        assert one.lesson(98) is lesson
+        material = one.material(lesson)
+        assert sorted(material.frames) == list(range(96))
+        assert [
+            n for n, frame in zip(material.names, material.frames, strict=True) if frame == 33
+        ] == ["d"]
+        attempt, _ = finish(one.learn(lesson))
+        assert attempt.labels == 96
+
+    @pytest.mark.parametrize("here", [True, False])
+    def test_what_was_learned_from_few_labels_before_a_restart_is_practised_on_many_more(
+        self, here: bool
+    ) -> None:
+        """If it was learned in this domain: elsewhere it may be well as it is."""
+        one = Learner(
+            GROWN, HEAD, ANCHORS, True, STANDIN, RuntimeConfig(), taught_until=20 if here else 0
+        )
+        features, lesson = seen(["f"] * 40, 1), None
+        for frame in range(8):
+            one.remember("f", features[frame], frame)
+        for frame in range(8, 8 * BETTER_KNOWN + 1):
+            assert lesson is None
+            told(one, ["f"], features[[frame]], 20 + frame)
+            lesson = one.lesson(21 + frame)
+        assert (lesson is not None) == here
+        if lesson is not None:
+            assert (lesson.classes, lesson.new, lesson.onset) == (("f",), (), 20)
+
+    def test_a_class_that_is_known_no_longer_is_not_practised(self) -> None:
+        one, features = learner(), seen(["f"] * 80, 1)
+        one.adopt(GROWN)
+        names = named(80, 3, "abcdf")
+        told(one, names, seen(names, 4))
+        now = one.lesson_now()
+        assert now is not None
+        one.keep(finish(one.learn(now))[0], 80)
+        told(one, ["f"] * 80, features, 80)
+        one.adopt(HEAD)
+        assert one.lesson(160) is one.lesson(161) is None
 
     def test_to_ask_what_could_be_learned_changes_nothing(self) -> None:
         one, names = learner(), named(96, 1)

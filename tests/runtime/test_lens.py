@@ -67,6 +67,25 @@ def test_frames_do_not_depend_on_their_neighbours() -> None:
     assert np.array_equal(lens(frames), alone)
 
 
+def test_how_frames_lie_in_memory_makes_no_difference() -> None:
+    frames, lens = scenes(20, 12), Lens(np.linspace(2, 0, LENS_RINGS, dtype=np.float32))
+    for laid_out in (np.asfortranarray(frames), np.repeat(frames, 2, axis=0)[::2]):
+        assert np.array_equal(lens(laid_out), lens(frames))
+        assert np.array_equal(spectrum(laid_out), spectrum(frames))
+
+
+def test_the_spectrum_is_the_mean_power_of_the_coefficients_of_a_ring() -> None:
+    frames = scenes(40, 13)
+    planes = np.moveaxis(frames.astype(np.float64), -1, 1)
+    planes -= planes.mean(axis=(2, 3), keepdims=True)
+    power = np.square(np.abs(np.fft.rfft2(planes))).mean(axis=(0, 1))
+    radius = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE))
+    ring = np.rint(radius / radius.max() * (LENS_RINGS - 1))
+    there = np.unique(ring[radius > 0]).astype(int)
+    expected = [power[(ring == number) & (radius > 0)].mean() for number in there]
+    np.testing.assert_allclose(spectrum(frames)[there], expected, rtol=1e-3)
+
+
 def test_signals_are_filtered_along_time() -> None:
     time = np.arange(128) / 128
     slow, fast = np.sin(2 * np.pi * 3 * time), np.sin(2 * np.pi * 60 * time)
@@ -116,4 +135,4 @@ def test_a_lens_that_comes_from_outside_is_checked(
     network = bundle_network(trainable.bundle())
     norm = {INPUT: (gains.astype(np.float32), shift.astype(np.float32))}
     with pytest.raises(BundleError):
-        network.with_domains({1: Domain(np.zeros(4, np.float32), 1, norm)})
+        network.with_domains({1: Domain(np.zeros(6, np.float32), 1, norm)})

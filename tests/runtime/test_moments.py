@@ -168,6 +168,22 @@ class TestMonitor:
         monitor.add(drawn(model, known(rng, 1), rng, scale=0.2))
         assert monitor.shifted
 
+    @given(st.lists(st.integers(0, 90), min_size=1, max_size=12))
+    @settings(max_examples=20)
+    def test_it_says_what_its_definition_says_of_the_newest_frames(self, model, sizes):
+        rng, monitor = np.random.default_rng(sum(sizes)), ShiftMonitor(model)
+        seen = np.zeros((0, len(model.normal)))
+        for size in sizes:
+            change = {"scale": 0.5} if size % 2 else {}
+            part = drawn(model, known(rng, size), rng, **change)
+            monitor.add(part)
+            seen = np.concatenate([seen, part])[-WINDOW_FRAMES:]
+            if len(seen) >= MIN_FRAMES:
+                moved = model.distance(seen.mean(axis=0), len(seen), model.normal, model.frames)
+                squares = np.square(model.scaled(seen)).sum(axis=1)
+                expected = max(model.sigma(moved), model.scatter.sigma(squares))
+                assert monitor.sigma == pytest.approx(expected, abs=1e-9)
+
     @given(st.lists(st.integers(1, 40), min_size=1, max_size=12))
     @settings(max_examples=20)
     def test_ticks_of_any_size_give_the_same(self, sizes):

@@ -45,20 +45,32 @@ def test_an_old_label_does_not_hide_the_stand_in() -> None:
     assert watching.embarrassment(901) == {"a": ClassEmbarrassment(None, None, 0)}
 
 
-def test_only_what_has_changed_is_told() -> None:
+def test_after_a_restart_all_windows_are_gone() -> None:
     watching = monitor()
     watching.add_label("a", 0.123456, 0)
-    watching.add_label("b", 0.5, 0)
-    assert watching.embarrassment(1) == {
-        "a": ClassEmbarrassment(0.1235, None, 1),
-        "b": ClassEmbarrassment(0.5, None, 1),
-    }
-    assert watching.embarrassment(2) == {}
-    watching.add_label("b", 0.7, 2)
-    assert set(watching.embarrassment(3)) == {"b"}
+    watching.add_unlabelled("b", 0.5, 0)
+    assert (
+        watching.embarrassment(1)
+        == watching.embarrassment(2)
+        == {
+            "a": ClassEmbarrassment(0.1235, None, 1),
+            "b": ClassEmbarrassment(None, 0.5, 0),
+        }
+    )
     watching.restart(LEVELS)
-    gone = ClassEmbarrassment(None, None, 0)
-    assert watching.embarrassment(4) == {"a": gone, "b": gone}
+    assert watching.embarrassment(4) == {}
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.booleans(), st.integers(0, 99)), max_size=20))
+def test_it_knows_when_a_class_was_seen_last_whatever_the_order(
+    values: list[tuple[str, bool, int]],
+) -> None:
+    watching = monitor()
+    for name, labelled, frame in values:
+        (watching.add_label if labelled else watching.add_unlabelled)(name, 0.5, frame)
+    for name in "abc":
+        frames = [frame for other, _, frame in values if other == name]
+        assert watching.seen_last(name) == max(frames, default=-1)
 
 
 def test_one_noisy_label_makes_no_class_a_suspect() -> None:

@@ -12,7 +12,17 @@ from sel_edge.bundle.domain import Domain
 from sel_edge.core.errors import BundleError
 from sel_edge.runtime.engine import Engine
 from sel_edge.runtime.head import Head
-from tests.runtime.networks import CHANNELS, CONV, CONV_BIAS, grown, norm, normed, rows, two_domains
+from tests.runtime.networks import (
+    CHANNELS,
+    CONV,
+    CONV_BIAS,
+    PLACE,
+    grown,
+    norm,
+    normed,
+    rows,
+    two_domains,
+)
 from tests.runtime.trainable import HEAD, bundle, images, latents, same, training
 from tests.runtime.trainable import labels as answers
 from tests.runtime.updates import own
@@ -148,11 +158,14 @@ def test_a_norm_that_does_not_fit_is_refused(bad: Any) -> None:
 @pytest.mark.parametrize(
     ("number", "domain"),
     [
-        (0, Domain(ONE, 64)),
-        (-1, Domain(ONE, 64)),
-        (1, Domain(ONE, 0)),
-        (1, Domain(ONE * np.nan, 64)),
-        (1, Domain(ONE[None], 64)),
+        (0, Domain(PLACE, 64)),
+        (-1, Domain(PLACE, 64)),
+        (1, Domain(PLACE, 0)),
+        (1, Domain(PLACE * np.nan, 64)),
+        (1, Domain(PLACE[None], 64)),
+        (1, Domain(PLACE[:0], 64)),
+        (1, Domain(PLACE[1:], 64)),
+        (1, Domain(np.append(PLACE, PLACE), 64)),
     ],
 )
 def test_a_domain_that_cannot_be_is_refused(number: int, domain: Domain) -> None:

@@ -17,7 +17,17 @@ from sel_edge.runtime.engine import Engine
 from sel_edge.runtime.head import Head
 from sel_edge.runtime.network import Network
 from sel_edge.runtime.slots import open_slots
-from tests.runtime.networks import CHANNELS, CONV, CONV_BIAS, grown, norm, normed, rows, two_domains
+from tests.runtime.networks import (
+    CHANNELS,
+    CONV,
+    CONV_BIAS,
+    PLACE,
+    grown,
+    norm,
+    normed,
+    rows,
+    two_domains,
+)
 from tests.runtime.trainable import HEAD, bundle, channels, images, latents, same, training
 from tests.runtime.trainable import labels as answers
 from tests.runtime.updates import own
@@ -188,7 +198,7 @@ GOOD = np.zeros((1, CHANNELS, 3, 3), np.float32)
     ],
 )
 def test_rows_that_a_domain_cannot_have_are_refused(bad: Any) -> None:
-    domain = Domain(np.ones(4, np.float32), 64, rows=bad)
+    domain = Domain(PLACE, 64, rows=bad)
     with pytest.raises(BundleError, match="does not fit the network"):
         own().with_domains({1: domain})
 
@@ -217,7 +227,7 @@ def test_a_domain_cannot_forget_or_turn_classes() -> None:
 
 def test_the_history_counts_rows_of_domains_with_the_others(tmp_path: Path) -> None:
     ones = np.ones(3, np.float32)
-    start = own().with_domains({1: Domain(np.ones(4, np.float32), 64)})
+    start = own().with_domains({1: Domain(PLACE, 64)})
     three = start.with_rows_in(1, {CONV_BIAS: (np.arange(3), ones)})
     shared = three.with_rows({CONV_BIAS: (np.arange(3), ones)})
     two = {CONV_BIAS: (np.arange(2), 2 * ones[:2])}

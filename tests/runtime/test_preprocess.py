@@ -24,6 +24,16 @@ def test_images_are_normalized_channels_first(frames: np.ndarray) -> None:
     np.testing.assert_allclose(found, expected.transpose(0, 3, 1, 2), atol=1e-5)
 
 
+@given(frames=st_numpy.arrays(np.uint8, (2, 4, 5, 3)))
+def test_images_are_scaled_and_shifted_in_float32(frames: np.ndarray) -> None:
+    """One multiplication and one addition for each number, whatever its place in memory."""
+    mean, std = np.array(IMAGE.mean), np.array(IMAGE.std)
+    scale, offset = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+    expected = np.moveaxis(frames.astype(np.float32) * scale + offset, -1, 1)
+    for laid_out in (frames, np.asfortranarray(frames), np.repeat(frames, 2, axis=0)[::2]):
+        np.testing.assert_array_equal(Preprocessor(IMAGE)(laid_out), expected)
+
+
 @given(
     frames=st_numpy.arrays(np.float32, (3, 2, 5), elements=st.floats(-1e6, 1e6, width=32)),
     mean=st.floats(-1e6, 1e6, width=32),

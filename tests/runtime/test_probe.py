@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sel_edge.runtime.head import Head
 from sel_edge.runtime.memory import Samples
-from sel_edge.runtime.probe import LEAST, mendable
+from sel_edge.runtime.probe import LEAST, mendable, mendable_flops
 
 ALWAYS_A = Head(np.zeros((3, 4), np.float32), np.array([1, 0, 0], np.float32), ("a", "b", "c"))
 
@@ -91,3 +91,13 @@ def test_a_head_without_mistakes_has_nothing_to_mend() -> None:
 
 def test_a_class_of_one_label_has_no_rest_to_lie_near_to() -> None:
     assert mendable(apart("aaaab"), ALWAYS_A) == LEAST
+
+
+@given(st.integers(1, 200), st.integers(1, 64), st.integers(1, 12), st.integers(1, 12))
+def test_its_operations_are_those_of_two_products_and_a_little_more(
+    samples: int, features: int, known: int, classes: int
+) -> None:
+    """One with the head and one with the class means; the rest is a few passes over the samples."""
+    found = mendable_flops(samples, features, known, classes)
+    products = 2 * samples * features * known + 2 * samples * features * classes
+    assert 0 <= found - products <= 8 * features * (samples + classes)

@@ -135,3 +135,17 @@ def test_a_forgotten_frame_is_not_renewed() -> None:
     recollection.renew(1, np.zeros(FEATURES, np.float32), 3)
     assert recollection.of(1) is None
     assert len(recollection) == 2 and numbers(recollection) == [2, 3]
+
+
+@given(st.sets(st.integers(-2, 9)))
+def test_what_is_to_be_forgotten_is_and_nothing_else(gone: set[int]) -> None:
+    recollection = filled(8)
+    recollection.forget(gone)
+    assert numbers(recollection) == [number for number in range(8) if number not in gone]
+    assert all(recollection.of(number) is None for number in gone)
+
+
+@given(st.integers(1, 20), st.integers(0, 1200))
+def test_the_room_is_what_is_kept_of_many(capacity: int, capacity_bytes: int) -> None:
+    recollection = filled(40, capacity, capacity_bytes)
+    assert recollection.room(FRAME_BYTES) == len(recollection)

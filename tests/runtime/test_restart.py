@@ -11,7 +11,7 @@ from PIL import Image
 
 from sel_edge.bundle.bundle import Bundle
 from sel_edge.core.budget import Budget
-from sel_edge.core.errors import RunDirectoryError
+from sel_edge.core.errors import BundleError, RunDirectoryError
 from sel_edge.core.ledger import LEDGER_FILE, LedgerWriter
 from sel_edge.core.wallet_file import WALLET_FILE
 from sel_edge.runtime.config import RuntimeConfig
@@ -176,6 +176,69 @@ def test_corrections_of_predictions_outlive_the_process(lived: Lived) -> None:
         (plan,) = runtime.plans()
     naive = plan.proposal.demand.executed_flops * 1e-9
     assert plan.cost.energy_j > 10 * naive
+
+
+class TestPending:
+    """A network that was kept and has not answered a batch yet."""
+
+    @pytest.fixture
+    def learned(self, fresh: Lived) -> str:
+        """Hash of the network that a device was switched off with."""
+        with fresh.runtime() as runtime:
+            for batch in stream(400, 2, 0.5, tilted=True):
+                if runtime.process(batch).updates:
+                    break
+            assert runtime._slots.pending
+            return runtime.network.hash
+
+    def killed(self, lived: Lived, place: Path) -> Lived:
+        """What a start leaves whose process ends before any batch is answered."""
+        with lived.runtime():
+            shutil.copytree(lived.path, place)
+        return Lived(place, lived.bundle)
+
+    def test_starts_without_a_frame_say_nothing_against_it(
+        self, fresh: Lived, learned: str
+    ) -> None:
+        """Such as `sel-edge adapt` with nothing to learn, or a camera that is not ready."""
+        for _ in range(3):
+            with fresh.runtime() as runtime:
+                assert runtime.network.hash == learned and runtime.notes == ()
+                runtime.plans()
+        fresh.run(stream(20, 4, 0.0))
+        assert not any(d.kind == "rollback" for d in fresh.ledger.decisions)
+
+    def test_one_that_ends_the_process_is_given_up(
+        self, fresh: Lived, learned: str, tmp_path: Path
+    ) -> None:
+        first = self.killed(fresh, tmp_path / "killed")
+        with first.runtime() as runtime:
+            assert runtime.network.hash == bundle_network(fresh.bundle).hash
+            assert "given up" in runtime.notes[0]
+
+    def test_so_is_one_that_cannot_answer(
+        self, fresh: Lived, learned: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise BundleError("Numbers are not finite.", "Finite ones are expected.", "Go back.")
+
+        with monkeypatch.context() as patch, fresh.runtime() as runtime:
+            patch.setattr(runtime._eyes, "look", fail)
+            with pytest.raises(BundleError):
+                runtime.process(next(stream(20, 4, 0.0)))
+        with fresh.runtime() as runtime:
+            assert runtime.network.hash == bundle_network(fresh.bundle).hash
+
+    def test_no_frames_prove_nothing(self, fresh: Lived, learned: str) -> None:
+        (batch,) = stream(20, 4, 0.0)
+        none = replace(batch, frames=batch.frames[:0], labels=(), truths=())
+        for _ in range(3):
+            with fresh.runtime() as runtime:
+                runtime.process(none)
+                assert runtime.network.hash == learned and runtime._slots.pending
+        with fresh.runtime() as runtime:
+            runtime.process(batch)
+            assert not runtime._slots.pending
 
 
 class TestOtherNetworks:

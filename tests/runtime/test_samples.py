@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from pathlib import Path
 
@@ -32,6 +33,24 @@ def filled(path: Path, n: int = 8, **settings: float) -> SampleStore:
     see(store, 0, n, lambda number: number / 100)
     store.flush()
     return store
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        images(0, 1)[0],
+        images(0, 1)[0].swapaxes(0, 1),
+        np.arange(12, dtype="<f4").reshape(3, 4),
+        np.arange(12, dtype=">f4").reshape(3, 4),
+    ],
+    ids=["image", "turned", "signal", "big-endian"],
+)
+def test_an_id_ends_in_the_digest_of_form_and_content(frame: np.ndarray) -> None:
+    """Of the same numbers alike, however they lie in memory."""
+    plain = np.array(frame, "<f4" if frame.dtype.kind == "f" else np.uint8, order="C")
+    content = f"{plain.dtype.name} {list(frame.shape)}\0".encode() + plain.tobytes()
+    expected = f"f12-{hashlib.sha256(content).hexdigest()[:8]}"
+    assert frame_id(12, frame) == frame_id(12, plain) == expected
 
 
 def test_the_queue_is_sorted_by_what_teaches_most_and_holds_the_very_frames(path: Path) -> None:

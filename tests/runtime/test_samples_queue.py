@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -57,6 +59,75 @@ def test_of_different_frames_those_that_teach_most_wait(scores: list[float], cap
         queue.offer(apart(number, score))
     best = sorted(scores, reverse=True)[:capacity]
     assert sorted((entry.score for entry in queue.entries), reverse=True) == best
+
+
+class Plain:
+    """The rules of `TeachingQueue`, looked up anew at every step."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.waiting: dict[str, Candidate] = {}
+        self.settled: list[np.ndarray] = []
+
+    def offer(self, new: Candidate) -> bool:
+        self.waiting.pop(new.id, None)
+        displaced = self.displaced(new) if len(self.waiting) == self.capacity else None
+        twins = [one for one in self.waiting.values() if one.feature @ new.feature > 1 - DISTANCE]
+        answered = any(one @ new.feature > 1 - DISTANCE for one in self.settled[-self.capacity :])
+        full = len(self.waiting) == self.capacity
+        if (full and displaced is None) or answered or any(t.score >= new.score for t in twins):
+            return False
+        for twin in twins:
+            del self.waiting[twin.id]
+        if len(self.waiting) == self.capacity and (displaced := self.displaced(new)) is not None:
+            del self.waiting[displaced.id]
+        self.waiting[new.id] = new
+        return True
+
+    def displaced(self, new: Candidate) -> Candidate | None:
+        sizes = Counter(one.predicted for one in self.waiting.values())
+        allowed = 1.5 * self.capacity / len(sizes.keys() | {new.predicted})
+        over = {name for name, size in sizes.items() if size > allowed}
+        rivals, is_forced = over or set(sizes), bool(over)
+        if sizes[new.predicted] >= allowed:
+            rivals, is_forced = {new.predicted}, False
+        waiting = [one for one in self.waiting.values() if one.predicted in rivals]
+        weakest = min(waiting, key=lambda one: one.score)
+        return weakest if is_forced or weakest.score < new.score else None
+
+    def settle(self, name: str) -> None:
+        if name in self.waiting:
+            self.settled.append(self.waiting.pop(name).feature)
+
+    def expire(self, oldest: int) -> None:
+        self.waiting = {n: one for n, one in self.waiting.items() if one.number >= oldest}
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from("oooose"), st.sampled_from("abc"), st.integers(0, 23)),
+    max_size=60,
+)
+"""Offers, frames that are settled, expiry; a predicted class; a direction, none a near duplicate
+of any but the next."""
+
+
+@given(STEPS, st.permutations(range(60)), st.integers(1, 7))
+def test_the_queue_does_at_every_step_what_its_rules_say(
+    steps: list[tuple[str, str, int]], scores: list[int], capacity: int
+) -> None:
+    queue, plain = TeachingQueue(capacity, DISTANCE), Plain(capacity)
+    for number, (step, predicted, direction) in enumerate(steps):
+        if step == "o":
+            new = candidate(number, scores[number] / 60, predicted, direction * np.pi / 12)
+            assert queue.offer(new) == plain.offer(new)
+        elif step == "s":
+            settled = candidate(direction, 0.0).id
+            queue.settle([settled])
+            plain.settle(settled)
+        else:
+            queue.expire(direction)
+            plain.expire(direction)
+        assert queue.names == plain.waiting.keys()
 
 
 def test_of_near_duplicates_only_the_best_waits() -> None:
@@ -116,6 +187,24 @@ def test_values_are_shares_and_agree_with_their_definition(
         assert found.rarity == pytest.approx(5 / (5 + labels))
         assert 0 <= found.score <= 1 + 1e-9
         assert found.reason
+
+
+@given(LOGITS, arrays(np.float64, 3, elements=st.floats(0, 1)), st.integers(0, 9))
+def test_a_reason_names_every_notable_part_or_else_the_strongest(
+    logits: np.ndarray, novelty: np.ndarray, labels: int
+) -> None:
+    values = teaching_value(logits, "abcd", dict.fromkeys("abcd", labels), novelty)
+    for row, found in zip(softmax(logits / 1.5), values, strict=True):
+        first, second = np.argsort(-row, kind="stable")[:2]
+        parts = {
+            f"torn between {'abcd'[first]} ({row[first]:.0%}) and {'abcd'[second]} "
+            f"({row[second]:.0%})": found.uncertainty,
+            f"stranger than {found.novelty:.0%} of known frames": found.novelty,
+            f"only {labels} labels of {'abcd'[first]}": found.rarity,
+        }
+        least = min(0.5, max(parts.values()))
+        told = [text for text, part in parts.items() if part >= least]
+        assert found.reason == "; ".join(told)
 
 
 @given(LOGITS, st.floats(0, 1), st.floats(0, 1), st.integers(0, 50), st.integers(0, 50))

@@ -1,4 +1,4 @@
-"""Slots: commits, confirmations, the way back, and what is left after damage."""
+"""Slots: commits, confirmations and the way back."""
 
 from __future__ import annotations
 
@@ -9,73 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sel_edge.bundle.keys import PrivateKey, open_key
-from sel_edge.core.errors import BundleError, RunDirectoryError
-from sel_edge.runtime.network import Network
+from sel_edge.bundle.keys import PrivateKey
+from sel_edge.core.errors import BundleError, RunDirectoryError, StorageError
 from sel_edge.runtime.slot_book import KEEP_DELTAS, SlotBook
 from sel_edge.runtime.slot_files import SlotFiles
 from sel_edge.runtime.slot_history import History, read_history
 from sel_edge.runtime.slot_record import parse_record
 from sel_edge.runtime.slots import Slots, open_slots
+from tests.runtime.slot_device import Device, deltas, device, key, place
 from tests.runtime.trainable import bundle
 from tests.runtime.updates import own, updated
 
-
-@pytest.fixture(scope="module")
-def key(tmp_path_factory: pytest.TempPathFactory) -> PrivateKey:
-    return open_key(tmp_path_factory.mktemp("keys") / "key.pem")
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    return tmp_path / "slots"
-
-
-class Device:
-    """A device that can be switched off and on again, with random updates at hand."""
-
-    def __init__(self, place: Path, key: PrivateKey, seed: int = 0, updates: int = 32) -> None:
-        self.place, self.key, self.updates = place, key, updates
-        self.rng = np.random.default_rng(seed)
-        self.slots = self._open()
-
-    def _open(self) -> Slots:
-        return Slots(self.place, bundle(), self.key, self.updates)
-
-    def restart(self) -> Slots:
-        self.slots.close()
-        self.slots = self._open()
-        return self.slots
-
-    def commit(self, confirm: bool = True) -> Network:
-        network = updated(self.slots.current(), self.rng)
-        while network.hash == self.slots.current().hash:
-            network = updated(network, self.rng)
-        self.slots.commit(network, frame=0)
-        if confirm:
-            self.slots.confirm()
-        return network
-
-    @property
-    def hash(self) -> str:
-        return self.slots.current().hash
-
-
-@pytest.fixture
-def device(place: Path, key: PrivateKey):
-    device = Device(place, key)
-    yield device
-    device.slots.close()
-
-
-def deltas(place: Path) -> list[Path]:
-    return sorted((place / "deltas").iterdir())
-
-
-def damage(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(bytes(content))
+__all__ = ["device", "key", "place"]
 
 
 def test_a_new_device_uses_the_bundles_network_and_writes_nothing(device: Device) -> None:
@@ -119,6 +64,42 @@ def test_a_pending_network_that_is_confirmed_after_a_restart_stays(device: Devic
     device.restart().confirm()
     for _ in range(3):
         assert device.restart().current().hash == network.hash
+
+
+def test_starts_that_asked_it_for_nothing_are_not_held_against_it(device: Device) -> None:
+    good = device.commit()
+    new = device.commit(confirm=False)
+    for _ in range(3):
+        assert device.restart().current().hash == new.hash and device.slots.pending
+        device.slots.spare()
+        assert device.slots.notes == ()
+    assert device.restart().current().hash == new.hash
+    assert device.restart().current().hash == good.hash  # of this start nobody said anything
+
+
+def test_there_is_nothing_to_spare_where_nothing_is_tried(device: Device, place: Path) -> None:
+    device.slots.spare()
+    network = device.commit(confirm=False)
+    before = (place / "a.slot").read_bytes()
+    device.slots.spare()
+    assert (place / "a.slot").read_bytes() == before and device.slots.pending
+    device.slots.confirm()
+    device.slots.spare()
+    assert not device.slots.pending and device.slots.current() is network
+
+
+def test_it_is_known_when_the_network_in_use_was_made(place: Path, key: PrivateKey) -> None:
+    device = Device(place, key, updates=3)
+    assert device.slots.made_at == 0
+    for frame in (10, 20, 30, 40, 50):
+        device.commit(frame=frame)
+        assert device.slots.made_at == frame
+        assert device.restart().made_at == frame
+    device.slots.rollback()
+    assert device.slots.made_at == 40
+    device.slots.rollback("bundle")
+    assert device.slots.made_at == 0
+    device.slots.close()
 
 
 def test_the_first_update_can_be_given_up_as_well(device: Device) -> None:
@@ -259,65 +240,22 @@ def test_commits_that_are_cut_off_before_their_record_leave_nothing(
         assert deltas(place) == kept
 
 
+def test_a_commit_that_cannot_clear_up_behind_itself_is_none_the_less_one(device: Device) -> None:
+    def fail(*_: object) -> None:
+        raise StorageError("The disk fails.", "A sound one is expected.", "Replace it.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SlotFiles, "remove", fail)
+        first = device.commit()
+        assert device.slots.current() is first
+        device.slots.rollback("bundle")
+        second = device.commit()
+    assert device.restart().current().hash == second.hash and device.slots.notes == ()
+    assert device.slots.rollback(first.hash).hash == first.hash
+
+
 def interrupted(*_: object) -> None:
     raise KeyboardInterrupt
-
-
-def test_a_damaged_record_leaves_the_other_slot(device: Device, place: Path) -> None:
-    first, second = device.commit(), device.commit()
-    damage(place / "b.slot")
-    assert device.restart().current().hash == first.hash
-    assert "slot B is damaged" in device.slots.notes[0]
-    assert device.slots.notes[-1] == f"The network in use is {first.hash}."
-    third = device.commit()
-    assert device.restart().current().hash == third.hash and device.slots.notes == ()
-    entries = device.slots.history().entries
-    assert [entry.counter for entry in entries] == [1, 2, 3]
-    assert device.slots.rollback(second.hash).hash == second.hash
-
-
-@pytest.mark.parametrize("kind", ["flip", "cut", "empty", "missing"])
-def test_a_damaged_delta_leaves_its_parent(device: Device, place: Path, kind: str) -> None:
-    networks = [device.commit() for _ in range(3)]
-    path = place / "deltas" / f"{device.slots.history().entries[-1].delta}.delta"
-    if kind == "flip":
-        damage(path)
-    elif kind == "missing":
-        path.unlink()
-    else:
-        path.write_bytes(path.read_bytes()[: 100 if kind == "cut" else 0])
-    assert device.restart().current().hash == networks[1].hash
-    assert "cannot be used as a whole" in device.slots.notes[0]
-    fourth = device.commit()
-    assert device.restart().current().hash == fourth.hash and device.slots.notes == ()
-
-
-def test_a_damaged_delta_that_both_slots_need_leaves_what_is_before_it(
-    device: Device, place: Path
-) -> None:
-    networks = [device.commit() for _ in range(4)]
-    damage(place / "deltas" / f"{device.slots.history().entries[1].delta}.delta")
-    assert device.restart().current().hash == networks[0].hash
-    assert len(device.slots.notes) == 3
-    later = device.commit()
-    assert device.restart().current().hash == later.hash and device.slots.notes == ()
-
-
-def test_when_everything_is_damaged_the_bundle_is_left(device: Device, place: Path) -> None:
-    device.commit()
-    device.commit()
-    for path in (place / "a.slot", place / "b.slot", *deltas(place)):
-        damage(path)
-    assert device.restart().current().hash == own().hash and len(device.slots.notes) == 3
-    later = device.commit()
-    assert device.restart().current().hash == later.hash
-
-
-def test_deltas_of_another_key_are_not_used(device: Device, place: Path, tmp_path: Path) -> None:
-    device.commit()
-    device.key = open_key(tmp_path / "other.pem")
-    assert device.restart().current().hash == own().hash
-    assert "signed by the unknown key" in device.slots.notes[0]
 
 
 def test_what_interrupted_writes_left_is_removed(device: Device, place: Path) -> None:
@@ -359,7 +297,9 @@ def test_a_state_directory_gets_its_own_key(tmp_path: Path) -> None:
     assert found == {"key.pem", "key.pub.pem", "slots"}
 
 
-@given(st.lists(st.sampled_from(["commit", "confirm", "rollback", "restart"]), max_size=12))
+@given(
+    st.lists(st.sampled_from(["commit", "confirm", "rollback", "restart", "spare"]), max_size=12)
+)
 @settings(max_examples=25)
 def test_slots_do_what_a_model_of_them_does(
     key: PrivateKey, tmp_path_factory: pytest.TempPathFactory, actions: list[str]
@@ -374,6 +314,9 @@ def test_slots_do_what_a_model_of_them_does(
         elif action == "confirm":
             device.slots.confirm()
             confirmed = current
+        elif action == "spare":
+            device.slots.spare()
+            tried = False
         elif action == "rollback" and current != own().hash:
             current = confirmed = device.slots.rollback().hash
         elif action == "restart":

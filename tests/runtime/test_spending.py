@@ -16,6 +16,7 @@ from sel_edge.core.cost import NOTHING, Cost
 from sel_edge.core.solar import ConstantWatts
 from sel_edge.core.wallet import Wallet
 from sel_edge.core.wallet_file import WalletFile
+from sel_edge.runtime.overhead import Overhead
 from sel_edge.runtime.planner import COMMIT_WRITES, Planner
 from sel_edge.runtime.predictor import Predictor, worst
 from sel_edge.runtime.spending import Done, carry_out
@@ -54,6 +55,7 @@ class Spent:
             self.purse,
             self.predictor,
             self.machine.board,
+            Overhead(self.machine.board),
         )
 
     @property

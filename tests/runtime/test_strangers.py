@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from sel_edge.bundle.bundle import Bundle
+from sel_edge.runtime.adapter import AdapterSettings
+from sel_edge.runtime.crossval import Course
+from sel_edge.runtime.guard import Anchors
 from sel_edge.runtime.head import Head
+from sel_edge.runtime.memory import FOLDS, Samples
 from sel_edge.runtime.strangers import MIN_FRAMES, ON_SIGMA, WINDOW_FRAMES, Novel, Strangers
-from tests.runtime.conftest import NEW_CLASS, Network, Patterns
+from sel_edge.runtime.trigger import Trigger
+from sel_edge.runtime.work import finish
+from tests.runtime.conftest import NEW_CLASS, SIDE, Network, Patterns
 
 
 @pytest.fixture
@@ -80,6 +88,71 @@ def test_what_was_strange_long_ago_is_forgotten(
     for number in range(2):
         look(strangers, head, known(network, WINDOW_FRAMES // 2, 7 + number), 200 + 64 * number)
     assert strangers.signal().score < ON_SIGMA and strangers.signal().onset >= 200
+
+
+def asked(strangers: Strangers, head: Head, features: NDArray[np.float32], tick: int) -> list[int]:
+    """At which frames a person would be asked, where as many come at a time."""
+    asking, found = Trigger(ON_SIGMA, 2, 50), []
+    for first in range(0, len(features), tick):
+        look(strangers, head, features[first : first + tick], first)
+        if asking.fire(first + tick, [strangers.signal()]):
+            found.append(first + tick)
+    return found
+
+
+@pytest.mark.parametrize("tick", [1, 7, 16, 32, 128])
+def test_labels_are_wanted_soon_and_ever_more_rarely_however_many_frames_come_at_a_time(
+    strangers: Strangers, head: Head, network: Network, tick: int
+) -> None:
+    features = np.concatenate([known(network), new(network, 1024)])
+    found = asked(strangers, head, features, tick)
+    assert found and WINDOW_FRAMES < found[0] <= 2 * WINDOW_FRAMES + 2 * tick
+    assert all(b - WINDOW_FRAMES > 1.5 * (a - WINDOW_FRAMES) for a, b in pairwise(found))
+
+
+@pytest.mark.parametrize("tick", [1, 16, 100])
+def test_what_is_strange_has_one_onset_and_its_frames_are_counted_on(
+    strangers: Strangers, head: Head, network: Network, tick: int
+) -> None:
+    features, signals, strange = new(network, 600), [], 0
+    for first in range(0, 600, tick):
+        strange += int(look(strangers, head, features[first : first + tick], first).strange.sum())
+        if strangers.signal().score >= ON_SIGMA:
+            signals.append((strangers.signal(), strange))
+    assert len({signal.onset for signal, _ in signals}) == 1
+    assert all(signal.samples == strange for signal, strange in signals)
+    assert signals[-1][1] > WINDOW_FRAMES
+
+
+def test_what_comes_back_later_is_another_situation(
+    strangers: Strangers, head: Head, network: Network
+) -> None:
+    look(strangers, head, new(network))
+    look(strangers, head, known(network), 128)
+    assert strangers.signal().score < ON_SIGMA / 2
+    look(strangers, head, new(network), 256)
+    again = strangers.signal()
+    assert again.onset >= 256 and again.samples <= WINDOW_FRAMES
+
+
+@pytest.mark.parametrize("labels", [12, 40, 200])
+def test_a_class_that_was_learned_is_no_stranger_and_others_are(
+    strangers: Strangers, bundle: Bundle, head: Head, network: Network, labels: int
+) -> None:
+    anchors, frames = bundle.anchors(), np.arange(labels)
+    learned = Samples(new(network, labels, 7), (NEW_CLASS,) * labels, frames, frames % FOLDS)
+    replay = Anchors(anchors.features, anchors.labels)
+    grown, _ = finish(Course(head, (NEW_CLASS,), 0, replay, AdapterSettings()).taught(learned))
+    look(strangers, head, new(network))
+    assert strangers.signal().score >= ON_SIGMA
+    strangers.adopt(grown, learned)
+    noise = np.random.default_rng(0).integers(0, 256, (WINDOW_FRAMES, SIDE, SIDE, 1))
+    for one in (strangers, Strangers(grown, anchors.features, learned)):
+        found = look(one, grown, np.concatenate([known(network), new(network)]))
+        assert one.signal().score < ON_SIGMA
+        assert found.share.mean() < 0.7
+        look(one, grown, network.features(noise.astype(np.uint8)))
+        assert one.signal().score >= ON_SIGMA
 
 
 def test_another_head_begins_anew_and_the_same_goes_on(

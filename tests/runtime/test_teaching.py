@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from sel_edge.runtime.network import bundle_network
 from sel_edge.runtime.samples.desk import SAMPLES_FILE, LabelDesk
 from sel_edge.runtime.samples.frame import frame_id
 from sel_edge.runtime.samples.store import SampleStore
+from sel_edge.runtime.samples.value import teaching_value
 from sel_edge.runtime.surroundings import Surroundings
 from sel_edge.runtime.teaching import Teaching
 from tests.runtime.conftest import CLASSES, NEW_CLASS, Patterns
@@ -39,6 +41,7 @@ class Listener:
 
     told: list[Told] = field(default_factory=list)
     domains: set[int] = field(default_factory=set)
+    retracted: list[int] = field(default_factory=list)
 
     def label(self, domain: int, name: str, feature: NDArray[np.float32], frame: int) -> None:
         self._hear("label", domain, name, feature, frame)
@@ -47,7 +50,7 @@ class Listener:
         self._hear("remember", domain, name, feature, frame)
 
     def retract(self, frame: int) -> None:
-        pass
+        self.retracted.append(frame)
 
     def _hear(self, how: str, domain: int, name: str, feature: NDArray[np.float32], n: int) -> None:
         self.domains.add(domain)
@@ -193,6 +196,75 @@ class TestAnswers:
         with school.open() as teaching:
             assert teaching.take_answers() == 0
         assert ("remember", 2, NEW_CLASS) in school.heard() and len(school.heard()) == 5
+
+
+class TestWhatHolds:
+    """The last answer to each frame that is known, for all who ask."""
+
+    @pytest.fixture
+    def valued_by(self, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
+        """The labels of each class by which frames were valued, time after time."""
+        used: list[dict[str, int]] = []
+
+        def spied(logits: Any, classes: Any, labels: Mapping[str, int], novelty: Any) -> Any:
+            used.append({name: count for name, count in labels.items() if count})
+            return teaching_value(logits, classes, labels, novelty)
+
+        monkeypatch.setattr("sel_edge.runtime.teaching.teaching_value", spied)
+        return used
+
+    def test_frames_are_valued_by_the_labels_that_there_are(
+        self, school: School, valued_by: list[dict[str, int]]
+    ) -> None:
+        with school.open() as teaching:
+            school.show(teaching, 20)
+            for frame, name in ((3, "east"), (4, "east"), (5, "north"), (400, "east")):
+                teaching.label(frame, name)
+            school.show(teaching, 1)
+            assert valued_by[-1] == {"east": 2, "north": 1}  # nobody knows frame 400
+            teaching.label(4, "north")
+            teaching.label(3, "east")
+            school.show(teaching, 1)
+            assert valued_by[-1] == {"east": 1, "north": 2}
+            with LabelDesk(school.path / SAMPLES_FILE) as desk:
+                desk.answer("f3", None)
+                desk.answer("f5", NEW_CLASS)
+                desk.answer("f6", None)
+            teaching.take_answers()
+            school.show(teaching, 1)
+            assert valued_by[-1] == {"north": 1, NEW_CLASS: 1}
+        with school.open(restored=0) as teaching, LabelDesk(school.path / SAMPLES_FILE) as desk:
+            school.show(teaching, 1)
+            assert valued_by[-1] == desk.counts().labels == {"north": 1, NEW_CLASS: 1}
+            desk.answer("f4", None)
+            teaching.take_answers()
+            school.show(teaching, 1)
+            assert valued_by[-1] == desk.counts().labels == {NEW_CLASS: 1}
+
+    def test_what_is_called_not_useful_later_has_no_label_any_more(self, school: School) -> None:
+        with school.open() as teaching:
+            school.show(teaching, 20, labels=5)
+            before = school.surroundings.recall(4)
+            with LabelDesk(school.path / SAMPLES_FILE) as desk:
+                desk.answer("f4", None)
+            assert teaching.take_answers() == 0
+            after = school.surroundings.recall(4)
+        assert before is not None and before.label is not None
+        assert after is not None and after.label is None
+        assert school.listener.retracted == [4]
+
+    def test_no_other_frame_of_the_same_number_gets_the_label(self, school: School) -> None:
+        """As after a crash in which the ledger lost frames that the store had kept."""
+        with school.open() as teaching:
+            school.show(teaching, 20, labels=20)
+        school.seen, old, school.images = 0, school.images, []
+        with school.open() as teaching:
+            school.show(teaching, 20, seed=7)
+            with LabelDesk(school.path / SAMPLES_FILE) as desk:
+                desk.answer(frame_id(5, old[5]), NEW_CLASS)
+            assert teaching.take_answers() == 1
+            seen = school.surroundings.recall(5)
+        assert seen is not None and seen.label is None
 
 
 class TestRestart:

@@ -31,6 +31,7 @@ from tests.runtime.trainable import (
     once,
     run,
     same,
+    told,
     training,
 )
 
@@ -122,8 +123,33 @@ def test_what_lies_before_the_cut_stays_bit_for_bit() -> None:
 def test_the_same_steps_end_in_the_same_bits(rung: str) -> None:
     one, other = training(rung), training(rung)
     for result, again in zip(run(one, 4), run(other, 4), strict=True):
-        assert same(vars(result), vars(again))
+        assert same(told(result), told(again))
     assert same(one.rows(), other.rows())
+
+
+@pytest.mark.parametrize("rung", TRAINING)
+def test_after_a_reset_the_same_steps_end_in_the_same_bits(rung: str) -> None:
+    step = training(rung)
+    first, rows = run(step, 4), step.rows()
+    step.reset()
+    assert same(step.rows(), training(rung).rows())
+    for result, again in zip(first, run(step, 4), strict=True):
+        assert same(told(result), told(again))
+    assert same(step.rows(), rows)
+
+
+@pytest.mark.parametrize("rung", TRAINING)
+def test_a_look_shows_what_the_network_sees_and_changes_nothing(rung: str) -> None:
+    step, other = training(rung), training(rung)
+    run(step, 3)
+    run(other, 3)
+    seen = step.look(step.prepare(latents(rung)))
+    assert seen.features is None  # the bundle is older than that
+    assert same(step.rows(), other.rows())
+    results = run(step, 2)
+    np.testing.assert_array_equal(seen.logits, results[0].logits)
+    for result, again in zip(results, run(other, 2), strict=True):
+        assert same(told(result), told(again))
 
 
 @pytest.mark.parametrize("rung", TRAINING)

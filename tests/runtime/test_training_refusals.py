@@ -26,6 +26,7 @@ from tests.runtime.trainable import (
     once,
     run,
     same,
+    told,
     training,
 )
 
@@ -94,7 +95,7 @@ def test_what_a_step_cannot_use_is_refused_before_anything_is_computed(
         once(step, "tail", **changed)
     assert same(step.rows(), twin.rows())
     assert step.steps == twin.steps
-    assert same(vars(once(step, "tail")), vars(once(twin, "tail")))
+    assert same(told(once(step, "tail")), told(once(twin, "tail")))
     assert same(step.rows(), twin.rows())
 
 

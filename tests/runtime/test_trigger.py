@@ -56,6 +56,15 @@ def test_what_stays_bad_is_tried_again_when_the_evidence_has_doubled() -> None:
     assert fired == [10, 20, 40, 80, 160]
 
 
+def test_labels_told_newest_first_are_of_one_situation() -> None:
+    """Each makes it begin earlier: neither patience nor what was tried begins anew."""
+    trigger = Trigger(20, 2, 0)
+    fired = [n for n in range(10, 100) if trigger.fire(n, [signal(30, n, onset=200 - n)])]
+    assert fired == [11, 22, 44, 88]
+    assert not trigger.fire(100, [signal(30, 20, onset=150)])
+    assert trigger.fire(101, [signal(30, 20, onset=150)])  # another one
+
+
 def test_attempts_are_remembered_while_a_subject_is_away() -> None:
     trigger = Trigger(20, 1, 0)
     assert trigger.fire(0, [signal(25)])

@@ -9,14 +9,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sel_edge.runtime.memory import LabelMemory
 from sel_edge.runtime.unknown import UnknownClasses
 
 ON = 20.0
 NAMES = st.lists(st.sampled_from("abcdefgh"), max_size=60)
 
 
-def told(names: list[str], capacity: int = 64, needed: int = 5) -> UnknownClasses:
-    unknown = UnknownClasses(capacity, needed)
+class Followed(UnknownClasses):
+    """With a memory of its own, in which every label is put."""
+
+    def __init__(self, capacity: int = 64, needed: int = 5) -> None:
+        self.memory = LabelMemory(features=1, capacity=1000, block_frames=1)
+        super().__init__(capacity, needed, self.memory)
+
+    def count(self, name: str, frame: int) -> str | None:
+        """Take in a label; the name that was forgotten for it, with its labels."""
+        forgotten = self.hear(name, frame)
+        if forgotten is not None:
+            self.memory.forget(forgotten)
+        self.memory.add(name, np.zeros(1, np.float32), frame)
+        return forgotten
+
+
+def told(names: list[str], capacity: int = 64, needed: int = 5) -> Followed:
+    unknown = Followed(capacity, needed)
     for frame, name in enumerate(names):
         unknown.count(name, frame)
     return unknown
@@ -42,7 +59,7 @@ def test_those_with_labels_enough_are_ready_by_name(names: list[str], needed: in
 def test_no_more_names_than_allowed_are_followed_and_the_one_unheard_of_for_longest_gives_way(
     names: list[str], capacity: int
 ) -> None:
-    unknown, followed = UnknownClasses(capacity, 1), list[str]()
+    unknown, followed = Followed(capacity, 1), list[str]()
     for frame, name in enumerate(names):
         forgotten = unknown.count(name, frame)
         if name in followed:
@@ -67,11 +84,29 @@ def test_a_forgotten_name_begins_anew() -> None:
 
 @given(st.permutations(range(3, 9)))
 def test_labels_may_come_in_any_order(frames: list[int]) -> None:
-    unknown = UnknownClasses(4, 1)
+    unknown = Followed(4, 1)
     for number, frame in enumerate(frames):
         unknown.count("a", frame)
         (signal,) = unknown.signals(ON, known=4)
         assert (signal.onset, signal.samples) == (min(frames[: number + 1]), number + 1)
+
+
+@given(NAMES, st.sets(st.integers(0, 59)))
+def test_labels_that_were_taken_back_count_no_longer(names: list[str], gone: set[int]) -> None:
+    unknown = told(names, needed=1)
+    unknown.memory.discard(gone)
+    left = Counter(name for frame, name in enumerate(names) if frame not in gone)
+    assert unknown.ready() == sorted(left)
+    assert {s.classes[0]: s.samples for s in unknown.signals(ON, known=4)} == left
+
+
+def test_a_name_whose_labels_were_all_taken_back_begins_anew() -> None:
+    unknown = told(["a"] * 3, needed=2)
+    unknown.memory.discard(range(3))
+    unknown.count("a", 50)
+    unknown.count("a", 40)
+    (signal,) = unknown.signals(ON, known=4)
+    assert (signal.samples, signal.onset) == (2, 40)
 
 
 def test_what_was_learned_is_unknown_no_longer_and_the_rest_is() -> None:

@@ -95,5 +95,10 @@ def once(step: TrainingStep, rung: str, **changed: Any) -> StepResult:
     return step.step(batch, **arguments)
 
 
+def told(result: StepResult) -> dict[str, np.ndarray]:
+    """What a step saw, without what its rung does not tell."""
+    return {name: value for name, value in vars(result).items() if value is not None}
+
+
 def copies(parameters: Arrays) -> dict[str, np.ndarray]:
     return {name: value.copy() for name, value in parameters.items()}

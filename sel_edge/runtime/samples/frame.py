@@ -12,6 +12,7 @@ import hashlib
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -77,13 +78,12 @@ class FrameId:
 
 def encode(frame: Frame) -> bytes:
     """The bytes that `Form.decode` reads, row by row and little-endian."""
-    return np.ascontiguousarray(frame, DTYPES[frame.dtype.name]).tobytes()
+    return np.ascontiguousarray(frame, _stored(frame.dtype)).tobytes()
 
 
 def digest(frame: Frame) -> str:
     """The first 8 hex digits of the SHA-256 of a frame's form and bytes."""
-    content = hashlib.sha256(str(Form.of(frame)).encode() + b"\0" + encode(frame))
-    return content.hexdigest()[:8]
+    return hashlib.sha256(_heading(frame.dtype, frame.shape) + encode(frame)).hexdigest()[:8]
 
 
 def frame_id(number: int, frame: Frame) -> str:
@@ -110,3 +110,16 @@ def parse_id(text: str) -> FrameId:
             "Copy the id from the list that `sel-edge label` prints.",
         )
     return FrameId(int(found["number"]), found["digest"])
+
+
+# Every frame of a store is of one form, and numpy is slow to say its name.
+@lru_cache
+def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What a dtype is stored as."""
+    return DTYPES[dtype.name]
+
+
+@lru_cache
+def _heading(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """What a digest takes in before the bytes of a frame."""
+    return f"{Form(dtype.name, shape)}\0".encode()

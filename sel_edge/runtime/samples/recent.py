@@ -23,12 +23,13 @@ class RecentFrames:
 
     def add(self, number: int, frame: Frame) -> None:
         """Remember a copy of one frame; a number that comes again stands for its newest frame."""
-        if number in self._frames:
-            self._bytes -= self._frames.pop(number).nbytes
-        self._frames[number] = frame.copy()
+        held = self._frames
+        if number in held:
+            self._bytes -= held.pop(number).nbytes
+        held[number] = frame.copy()
         self._bytes += frame.nbytes
-        while len(self) > 1 and (len(self) > self._capacity or self._bytes > self._capacity_bytes):
-            self._bytes -= self._frames.pop(next(iter(self._frames))).nbytes
+        while (len(held) > self._capacity or self._bytes > self._capacity_bytes) and len(held) > 1:
+            self._bytes -= held.pop(next(iter(held))).nbytes
 
     def get(self, wanted: FrameId) -> Frame | None:
         """The frame with this id, or None if it is not remembered or its content is another."""

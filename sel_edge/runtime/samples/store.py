@@ -132,8 +132,7 @@ class SampleStore(LabelDesk):
             if self._queue.offer(Candidate(*description, units[position], seen)):
                 self._unsaved.frames[name] = frame.copy()
         self._queue.expire(first - self._settings.max_age_frames)
-        gone = [name for name in self._unsaved.frames if name not in self._queue]
-        for name in gone:
+        for name in self._unsaved.frames.keys() - self._queue.names:
             del self._unsaved.frames[name]
 
     def label(

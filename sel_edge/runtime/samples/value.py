@@ -8,9 +8,9 @@ has few labels gains most from one more, so rarity is. The weights are a judgeme
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,41 +62,59 @@ def teaching_value(
     """
     log_probability = log_softmax(logits / TEMPERATURE)
     probability = np.exp(log_probability)
+    order = np.argsort(-probability, axis=1, kind="stable")
+    first, second = order[:, 0], order[:, min(1, order.shape[1] - 1)]
+    rows = np.arange(len(logits))
+    most, next_most = probability[rows, first], probability[rows, second]
+    known = np.array([labels.get(classes[number], 0) for number in first.tolist()], np.int64)
+    uncertainty = _uncertainty(probability, log_probability, most - next_most)
     strange = np.zeros(len(logits)) if novelty is None else np.clip(novelty, 0.0, 1.0)
+    rarity = 1.0 / (1.0 + known / RARE_LABELS)
+    score = UNCERTAINTY_WEIGHT * uncertainty + NOVELTY_WEIGHT * strange + RARITY_WEIGHT * rarity
+    parts = _rows(score, uncertainty, strange, rarity)
+    words = _rows(first, second, most, next_most, known)
     return tuple(
-        _value(row, log_row, classes, labels, float(new))
-        for row, log_row, new in zip(probability, log_probability, strange, strict=True)
+        TeachingValue(value, torn, new, rare, _reason((torn, new, rare), classes, *word))
+        for (value, torn, new, rare), word in zip(parts, words, strict=True)
     )
 
 
-def _value(
+def _rows(*columns: NDArray[Any]) -> Iterator[tuple[Any, ...]]:
+    """Columns [n] as n rows of plain numbers: Python is faster with them than with numpy's."""
+    return zip(*(column.tolist() for column in columns), strict=True)
+
+
+def _uncertainty(
     probability: NDArray[np.float64],
     log_probability: NDArray[np.float64],
+    margin: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Float64 [n] of predictions float64 [n, K]; a single class leaves no doubt."""
+    count = probability.shape[1]
+    if count == 1:
+        return np.zeros(len(probability))
+    entropy: NDArray[np.float64] = -(probability * log_probability).sum(axis=1) / np.log(count)
+    return np.clip((entropy + 1.0 - margin) / 2.0, 0.0, 1.0)
+
+
+def _reason(
+    parts: Sequence[float],
     classes: Sequence[str],
-    labels: Mapping[str, int],
-    novelty: float,
-) -> TeachingValue:
-    order = np.argsort(-probability, kind="stable")
-    first, second = int(order[0]), int(order[min(1, len(order) - 1)])
-    uncertainty = 0.0
-    if len(order) > 1:
-        entropy = -float(probability @ log_probability) / math.log(len(order))
-        margin = float(probability[first] - probability[second])
-        uncertainty = min(max((entropy + 1.0 - margin) / 2.0, 0.0), 1.0)
-    known = labels.get(classes[first], 0)
-    rarity = 1.0 / (1.0 + known / RARE_LABELS)
-    score = UNCERTAINTY_WEIGHT * uncertainty + NOVELTY_WEIGHT * novelty + RARITY_WEIGHT * rarity
-    reasons = {
-        f"torn between {classes[first]} ({probability[first]:.0%}) and "
-        f"{classes[second]} ({probability[second]:.0%})": uncertainty,
-        f"stranger than {novelty:.0%} of known frames": novelty,
-        f"only {known} labels of {classes[first]}": rarity,
-    }
-    notable = [reason for reason, part in reasons.items() if part >= _NOTABLE]
-    return TeachingValue(
-        score=score,
-        uncertainty=uncertainty,
-        novelty=novelty,
-        rarity=rarity,
-        reason="; ".join(notable) or max(reasons, key=lambda reason: reasons[reason]),
-    )
+    first: int,
+    second: int,
+    most: float,
+    next_most: float,
+    known: int,
+) -> str:
+    """The parts that speak for asking, in words; the strongest where none is notable."""
+    uncertainty, novelty, rarity = parts
+    least, reasons = min(_NOTABLE, max(parts)), []
+    if uncertainty >= least:
+        reasons.append(
+            f"torn between {classes[first]} ({most:.0%}) and {classes[second]} ({next_most:.0%})"
+        )
+    if novelty >= least:
+        reasons.append(f"stranger than {novelty:.0%} of known frames")
+    if rarity >= least:
+        reasons.append(f"only {known} labels of {classes[first]}")
+    return "; ".join(reasons)

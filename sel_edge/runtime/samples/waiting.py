@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, KeysView
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
 CLASS_SHARE = 1.5
 """Of a full queue a predicted class may hold so many times its equal share."""
+_score = attrgetter("score")
 
 
 @dataclass(frozen=True)
@@ -66,17 +68,23 @@ class TeachingQueue:
         self._entries: dict[str, Candidate] = {}
         self._members: dict[str, dict[str, Candidate]] = {}
         self._lowest: dict[str, Candidate] = {}
+        self._rivals: dict[str, tuple[Candidate, bool]] = {}
+        self._oldest = 0  # no number that waits is smaller
+        # One row for each frame that waits, in order, and from `capacity` on for those answered.
         self._order: list[str] = []
+        self._rows: dict[str, int] = {}
         self._features: NDArray[np.float32] = np.zeros((0, 0), dtype=np.float32)
-        self._settled, self._settled_count = self._features, 0
+        self._settled_count = 0
         for entry in sorted(entries, key=lambda entry: -entry.score)[:capacity]:
             self._add(entry)
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._entries
+    @property
+    def names(self) -> KeysView[str]:
+        """Ids of what waits."""
+        return self._entries.keys()
 
     @property
     def entries(self) -> tuple[Candidate, ...]:
@@ -103,10 +111,8 @@ class TeachingQueue:
         self.discard([candidate.id])
         if not self.hopeful(candidate.predicted, candidate.score):
             return False
-        twins = self._twins(candidate.feature)
-        if self._is_settled(candidate.feature) or any(
-            self._entries[twin].score >= candidate.score for twin in twins
-        ):
+        twins, is_settled = self._alike(candidate.feature)
+        if is_settled or any(self._entries[twin].score >= candidate.score for twin in twins):
             return False
         self.discard(twins)
         if len(self) == self._capacity:
@@ -121,65 +127,71 @@ class TeachingQueue:
             entry = self._entries.pop(name, None)
             if entry is None:
                 continue
-            self._lowest.pop(entry.predicted, None)
             del self._members[entry.predicted][name]
-            if not self._members[entry.predicted]:
-                del self._members[entry.predicted]
+            self._changed(entry.predicted)
             # The last row moves into the gap, so that the rows in use are the first ones.
-            row, last = self._order.index(name), self._order.pop()
+            row, last = self._rows.pop(name), self._order.pop()
             if last != name:
-                self._order[row] = last
+                self._order[row], self._rows[last] = last, row
                 self._features[row] = self._features[len(self._order)]
 
     def settle(self, names: Iterable[str]) -> None:
         """Let frames go that were answered, and remember what they looked like."""
         for name in names:
             if name in self._entries:
-                row = self._settled_count % self._capacity
-                self._settled[row] = self._features[self._order.index(name)]
+                row = self._capacity + self._settled_count % self._capacity
+                self._features[row] = self._features[self._rows[name]]
                 self._settled_count += 1
                 self.discard([name])
 
     def expire(self, oldest: int) -> None:
         """Let frames go whose number is smaller than `oldest`."""
-        self.discard([entry.id for entry in self.entries if entry.number < oldest])
+        if oldest > self._oldest:
+            self.discard([entry.id for entry in self.entries if entry.number < oldest])
+            self._oldest = min((entry.number for entry in self.entries), default=oldest)
 
     def _add(self, entry: Candidate) -> None:
         if entry.feature.shape != self._features.shape[1:]:
             # Another network's features: what was stored under the old ones has no distance.
-            self._features = np.zeros((self._capacity, *entry.feature.shape), dtype=np.float32)
-            self._settled, self._settled_count = self._features.copy(), 0
+            self._features = np.zeros((2 * self._capacity, *entry.feature.shape), np.float32)
+            self._settled_count = 0
+        self._rows[entry.id] = len(self._order)
         self._features[len(self._order)] = entry.feature
         self._order.append(entry.id)
         self._entries[entry.id] = entry
-        self._lowest.pop(entry.predicted, None)
+        self._oldest = min(self._oldest, entry.number)
         self._members.setdefault(entry.predicted, {})[entry.id] = entry
+        self._changed(entry.predicted)
 
-    def _twins(self, feature: NDArray[np.float32]) -> list[str]:
+    def _changed(self, predicted: str) -> None:
+        """Look at a class again that has gained or lost a frame."""
+        if members := self._members[predicted]:
+            self._lowest[predicted] = min(members.values(), key=_score)
+        else:
+            del self._members[predicted], self._lowest[predicted]
+        self._rivals.clear()
+
+    def _alike(self, feature: NDArray[np.float32]) -> tuple[list[str], bool]:
+        """Ids of the near duplicates that wait, and whether one was answered lately."""
         if feature.shape != self._features.shape[1:]:
-            return []
-        similarity = self._features[: len(self._order)] @ feature
-        return [self._order[row] for row in np.flatnonzero(similarity > self._similar)]
-
-    def _is_settled(self, feature: NDArray[np.float32]) -> bool:
-        same_network = feature.shape == self._settled.shape[1:]
-        return same_network and bool((self._settled @ feature > self._similar).any())
+            return [], False
+        used = self._features[: self._capacity + min(self._settled_count, self._capacity)]
+        rows = np.flatnonzero(used @ feature > self._similar).tolist()
+        twins = [self._order[row] for row in rows if row < len(self._order)]
+        return twins, bool(rows) and rows[-1] >= self._capacity
 
     def _displaced(self, predicted: str, score: float) -> str | None:
         """The frame that would make room in a full queue, None if none has to."""
-        held = {name: len(members) for name, members in self._members.items()}
-        allowed = CLASS_SHARE * self._capacity / len(held.keys() | {predicted})
-        if held.get(predicted, 0) >= allowed:
-            rivals, forced = {predicted}, False
-        else:
-            over = {name for name, count in held.items() if count > allowed}
-            rivals, forced = over or set(held), bool(over)
-        weakest = min((self._weakest(name) for name in rivals), key=lambda entry: entry.score)
-        return weakest.id if forced or weakest.score < score else None
+        if predicted not in self._rivals:
+            self._rivals[predicted] = self._rival(predicted)
+        weakest, must_go = self._rivals[predicted]
+        return weakest.id if must_go or weakest.score < score else None
 
-    def _weakest(self, predicted: str) -> Candidate:
-        """The frame with the lowest score among those predicted as one class."""
-        if predicted not in self._lowest:
-            members = self._members[predicted].values()
-            self._lowest[predicted] = min(members, key=lambda entry: entry.score)
-        return self._lowest[predicted]
+    def _rival(self, predicted: str) -> tuple[Candidate, bool]:
+        """What a newcomer competes with, and whether that goes even if it would teach more."""
+        allowed = CLASS_SHARE * self._capacity / len(self._members.keys() | {predicted})
+        if len(self._members.get(predicted, ())) >= allowed:
+            return self._lowest[predicted], False
+        sizes = self._members.items()
+        over = [self._lowest[name] for name, members in sizes if len(members) > allowed]
+        return min(over or self._lowest.values(), key=_score), bool(over)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,21 +12,24 @@ from numpy.typing import NDArray
 from sel_edge.bundle.bundle import Bundle
 from sel_edge.bundle.domain import INPUT, OWN, Domain, Norm
 from sel_edge.bundle.rungs import GraphCost
+from sel_edge.core.errors import BundleError, DivergenceError
 from sel_edge.core.frames import Frames
 from sel_edge.core.standin import StandIn
 from sel_edge.runtime.engine import Engine
-from sel_edge.runtime.guard_norm import judge_norm
+from sel_edge.runtime.guard_norm import judge_norm, refuse_norm
 from sel_edge.runtime.lens import Lens
 from sel_edge.runtime.network import Network
 from sel_edge.runtime.renormalize import RUNG, Renormalizer
 from sel_edge.runtime.surroundings import NormLesson
 from sel_edge.runtime.updates.update import Candidate, Proposal, Update
-from sel_edge.runtime.work import Work, repeated, together
+from sel_edge.runtime.work import Work, product, repeated, together
+
+Settle = Callable[[NormLesson, NDArray[np.float32] | None], None]
+"""Told of a lesson and what the network sees in its frames now, float32 [n, F]; None if nothing has
+changed."""
 
 RECOVERED_SHARE = 0.7
 """Of the embarrassment above normal, what new statistics usually take away."""
-
-
 REFINED_SHARE = 0.05
 """The same of better statistics for a domain that has some."""
 
@@ -39,8 +43,7 @@ class NormUpdate(Update[NDArray[np.float32]]):
         lesson: what to estimate, and from which frames.
         normal: embarrassment by the stand-in where nothing has changed, in nats.
         threads: of onnxruntime.
-        settle: told afterwards what the network sees in the lesson's frames now, float32 [n, F];
-            None if nothing has changed.
+        settle: told afterwards what came of the lesson.
     """
 
     def __init__(
@@ -50,16 +53,18 @@ class NormUpdate(Update[NDArray[np.float32]]):
         lesson: NormLesson,
         normal: float,
         threads: int | None,
-        settle: Callable[[NormLesson, NDArray[np.float32] | None], None],
+        settle: Settle,
     ) -> None:
         self._bundle, self._network, self._lesson = bundle, network, lesson
         self._seen = [seen for _, seen in lesson.chosen]
         self._threads, self._settle = threads, settle
         self._standin: StandIn = bundle.manifest.standin
         self._before = self._logits_before()
+        features, classes = bundle.manifest.features, len(network.classes)
+        self.planning_flops = product(len(self._seen), features, classes).executed_flops
         excess = float(self._standin.estimate(self._before).mean()) - normal
         self._rung = bundle.manifest.rungs[RUNG]
-        self._passes = len(lesson.chosen) // self._rung.batch
+        self._passes = math.ceil(len(lesson.chosen) / self._rung.batch)
         share = RECOVERED_SHARE if lesson.is_new else REFINED_SHARE
         self.proposal = Proposal(
             rung=RUNG,
@@ -77,19 +82,37 @@ class NormUpdate(Update[NDArray[np.float32]]):
         """Estimate the statistics, and judge them on the very frames, whose labels took no part.
 
         What is kept is the mean of the estimates; each is judged by what it makes of its own
-        frames, and the mean of them is surer than any.
+        frames, and the mean of them is surer than any. Frames so odd that their statistics give
+        numbers that are not finite change nothing.
         """
         network, lesson = self._network, self._lesson
         renormalizer = Renormalizer(self._bundle, network.effective(OWN), self._threads)
+        try:
+            norm, seen = yield from self._estimates(renormalizer)
+            candidate = network.with_domains(self._domains(norm))
+        except (DivergenceError, BundleError) as error:
+            verdict = refuse_norm(self._before, self._standin, error.found.rstrip("."))
+            return Candidate(network, verdict, np.stack([seen.feature for seen in self._seen]))
+        labels = [one.label for one in self._seen]
+        after = candidate.head_in(lesson.domain).logits(seen)
+        verdict = judge_norm(network.classes, self._before, after, labels, self._standin)
+        return Candidate(candidate, verdict, seen)
+
+    def _estimates(self, renormalizer: Renormalizer) -> Work[tuple[Norm, NDArray[np.float32]]]:
+        """Scales and shifts, and what the network sees in the lesson's frames with them.
+
+        Where there are fewer frames than an estimate takes, some count twice in it.
+        """
         frames: Frames = np.stack([seen.frame for seen in self._seen])
         norm: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
-        if lesson.gains is not None:
-            frames = Lens(lesson.gains)(frames)
-            norm[INPUT] = (lesson.gains, np.zeros_like(lesson.gains))
+        if (gains := self._lesson.gains) is not None:
+            frames = Lens(gains)(frames)
+            norm[INPUT] = (gains, np.zeros_like(gains))
+        whole: Frames = np.resize(frames, (self._passes * self._rung.batch, *frames.shape[1:]))
         estimates, features = [], []
-        for part in np.split(frames, self._passes):
+        for part in np.split(whole, self._passes):
             yield self._rung.main.cost
-            estimate = renormalizer.estimate(part, lesson.blend)
+            estimate = renormalizer.estimate(part, self._lesson.blend)
             estimates.append(estimate.norm)
             if estimate.features is not None:
                 features.append(estimate.features)
@@ -97,13 +120,14 @@ class NormUpdate(Update[NDArray[np.float32]]):
                 engine = Engine(self._bundle, self._threads, estimate)
                 yield GraphCost(len(part) * engine.forward_flops, 0, 0)
                 features.append(engine.features(part))
-        seen = np.concatenate(features)
-        domain = self._domain({**_mean(estimates), **norm})
-        candidate = network.with_domains({lesson.domain: domain})
-        labels = [one.label for one in self._seen]
-        after = candidate.head_in(lesson.domain).logits(seen)
-        verdict = judge_norm(network.classes, self._before, after, labels, self._standin)
-        return Candidate(candidate, verdict, seen)
+        seen = np.concatenate(features)[: len(frames)]
+        if not np.isfinite(seen).all():
+            raise DivergenceError(
+                "With the new statistics, the network sees numbers that are not finite.",
+                "Finite features are expected; the statistics are left as they were.",
+                "Use other frames.",
+            )
+        return {**_mean(estimates), **norm}, seen
 
     def kept(self, candidate: Candidate[NDArray[np.float32]]) -> None:
         """The frames are of the domain now."""
@@ -126,19 +150,48 @@ class NormUpdate(Update[NDArray[np.float32]]):
         look = GraphCost(2 * self._rung.batch * manifest.model.forward_macs, 0, 0)
         return together(cost, look)
 
-    def _domain(self, norm: Norm) -> Domain:
-        """The domain as it would be; one that is known keeps its rows."""
+    def _domains(self, norm: Norm) -> dict[int, Domain | None]:
+        """The domains that change, as they would be; one that is known keeps its rows."""
         lesson = self._lesson
-        known = self._network.domains.get(lesson.domain)
-        if known is None:
-            return Domain(lesson.place, lesson.known_frames, norm)
-        return replace(known, frames=lesson.known_frames, norm=norm)
+        known = self._network.domains.get(lesson.domain, Domain(lesson.place, 1))
+        domain = replace(known, frames=lesson.known_frames, norm=norm)
+        if lesson.gives_up is None:
+            return {lesson.domain: domain}
+        return {lesson.gives_up: None, lesson.domain: domain}
 
     def _logits_before(self) -> NDArray[np.float32]:
         rows = [
             self._network.head_in(seen.domain).logits(seen.feature[None])[0] for seen in self._seen
         ]
         return np.stack(rows)
+
+
+def norm_updates(
+    bundle: Bundle,
+    network: Network,
+    lessons: Iterable[NormLesson],
+    normal: float,
+    threads: int | None,
+    settle: Settle,
+) -> list[NormUpdate]:
+    """The updates that some lessons make.
+
+    Better statistics for a domain that is not embarrassed would gain nothing: such a lesson is
+    settled without any work. A new domain gets its first ones all the same, since a network may be
+    certain where it errs.
+
+    Args:
+        bundle, network, normal, threads, settle: as `NormUpdate` takes them.
+        lessons: what could be estimated.
+    """
+    found = []
+    for lesson in lessons:
+        update = NormUpdate(bundle, network, lesson, normal, threads, settle)
+        if lesson.is_new or update.proposal.gain > 0:
+            found.append(update)
+        else:
+            settle(lesson, None)
+    return found
 
 
 def _mean(norms: Sequence[Norm]) -> Norm:

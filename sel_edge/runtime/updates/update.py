@@ -61,9 +61,11 @@ class Update(ABC, Generic[T]):
 
     Attributes:
         proposal: what it would do.
+        planning_flops: operations that it took to propose it.
     """
 
     proposal: Proposal
+    planning_flops: int = 0
 
     @abstractmethod
     def work(self) -> Work[Candidate[T]]:
