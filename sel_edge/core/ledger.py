@@ -109,6 +109,8 @@ class LedgerWriter(Closing):
         Raises:
             RunDirectoryError: the ledger already says something else.
         """
+        if self._waiting:  # of a runtime that could not write; the next one counts its frames
+            self._write([])
         with self._transaction() as database:
             database.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (key, value))
             (stored,) = database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
@@ -147,11 +149,10 @@ class LedgerWriter(Closing):
         rows += [("levels", each) for each in levels]
         rows += [] if balances is None else [("balances", balances)]
         try:
-            self._write([*self._waiting, *rows])
+            self._write(rows)
         except (RunDirectoryError, StorageError):
             self._waiting += rows
             raise
-        self._waiting.clear()
 
     def record_session(self, session: Session) -> None:
         """Add the beginning of a session: one run of one stream by one process."""
@@ -214,7 +215,7 @@ class LedgerWriter(Closing):
             if self._waiting:
                 # Whoever recorded it was told of the error; there is nothing to add to it.
                 with suppress(RunDirectoryError, StorageError):
-                    self._write(self._waiting)
+                    self._write([])
 
     def _last(self, query: str, *parameters: str | int) -> sqlite3.Row | None:
         """The newest row that a query finds."""
@@ -224,10 +225,11 @@ class LedgerWriter(Closing):
         return row
 
     def _write(self, rows: Iterable[Row]) -> None:
-        """Add rows, all of them or none."""
+        """Add rows, all of them or none, behind those that could not be written before."""
         with self._transaction() as database:
-            for table, record in rows:
+            for table, record in (*self._waiting, *rows):
                 _insert(database, table, record)
+        self._waiting.clear()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from sel_edge.bundle.domain import OWN
-from sel_edge.core.ledger import Decision, LedgerWriter, Update
+from sel_edge.core.ledger import Decision, LedgerWriter, Tick, Update
+from sel_edge.core.measurement import Energy
 from sel_edge.runtime.network import Network
 from sel_edge.runtime.normal import NormalLevels
 from sel_edge.runtime.renormalize import RUNG as NORM
@@ -37,20 +38,39 @@ def taught_at_start(updates: Iterable[Update], network: Network, made_at: int) -
         network: in use.
         made_at: frames seen when it was made.
     """
-    start = Network(network.base).hash
-    kept = {update.network_after: update for update in updates if update.kept}
-    way: list[Update] = []
-    at, frame = network.hash, made_at
-    while at != start and (update := kept.pop(at, None)) is not None:
-        way.append(update)
-        at, frame = update.network_before, update.frame
+    way = _way(updates, network)
+    at = way[0].network_before if way else network.hash
+    frame, start = way[0].frame if way else made_at, Network(network.base).hash
     taught = {} if at == start else {OWN: frame}
-    for update in reversed(way):
+    for update in way:
         if update.rung != NORM:
             taught[update.domain] = update.frame
         else:
             taught.setdefault(update.domain, max(taught.values(), default=0))
     return taught if at == start else dict.fromkeys(network.domains, frame) | taught
+
+
+def of_network(updates: Iterable[Update], network: Network) -> list[Update]:
+    """The updates that led to a network, and those that were refused on the way, oldest first."""
+    updates = list(updates)
+    way = _way(updates, network)
+    names = {Network(network.base).hash, network.hash, *(update.network_after for update in way)}
+    return [
+        update
+        for update in updates
+        if (update in way if update.kept else update.network_before in names)
+    ]
+
+
+def _way(updates: Iterable[Update], network: Network) -> list[Update]:
+    """The recorded updates that led to a network, oldest first, as far back as they are known."""
+    kept = {update.network_after: update for update in updates if update.kept}
+    way: list[Update] = []
+    at, start = network.hash, Network(network.base).hash
+    while at != start and (update := kept.pop(at, None)) is not None:
+        way.append(update)
+        at = update.network_before
+    return way[::-1]
 
 
 def found_at_start(ledger: LedgerWriter, network: Network) -> tuple[Decision, ...]:
@@ -75,3 +95,25 @@ def scored(predictions: Iterable[str], truths: Iterable[str | None]) -> dict[str
             frames[truth] += 1
             right[truth] += prediction == truth
     return {truth: (count, right[truth]) for truth, count in sorted(frames.items())}
+
+
+def asked_for(start: int, watching_flops: int, energy: Energy, seconds: float) -> Tick:
+    """A tick without frames, of what it took beside learning to do what a person asked for.
+
+    Args:
+        start: frames seen so far.
+        watching_flops, energy, seconds: as a tick tells them.
+    """
+    return Tick(
+        start=start,
+        n=0,
+        segment="asked for",
+        scores={},
+        embarrassment={},
+        domains={},
+        novel=0,
+        executed_flops=0,
+        watching_flops=watching_flops,
+        energy=energy,
+        seconds=seconds,
+    )

@@ -5,7 +5,6 @@ It reads nothing but features, frames and labels; what it decides and spends, it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,7 +89,8 @@ class Adaptation:
         self._rungs = {*config.rungs} & {HEAD, *bundle.manifest.rungs}
         self._planner = Planner(purse.wallet, predictor)
         self._deferred: set[tuple[str, int]] = set()
-        self._pause_frames, self._paused_until = config.cool_down_frames, 0
+        self._pause_frames = config.cool_down_frames
+        self._paused_until: dict[str, int] = {}
         self._planning_flops = 0
         self.network: Network = slots.current()
 
@@ -103,13 +103,11 @@ class Adaptation:
         Raises:
             StorageError: as `carry_out`.
         """
-        if frame < self._paused_until:
-            return Outcome()
         choice = self._planner.choose(self._wanted(frame), self._board.clock())
         if choice is None:
             return Outcome()
         if isinstance(choice, Deferral):
-            self._paused_until = frame + self._pause_frames
+            self._pause(choice.plan.proposal.rung, frame)
             return self._defer(choice, frame)
         self._deferred.clear()
         return self.carry_out(choice, frame)
@@ -130,7 +128,7 @@ class Adaptation:
             frame: frames seen so far.
         """
         heads = self._classroom.updates_now(frame, self.network) if HEAD in self._rungs else []
-        return [self._planner.price(update) for update in self._with_norm(heads)]
+        return [self._planner.price(update) for update in self._told([*heads, *self._norms()])]
 
     def planning_flops(self) -> int:
         """Operations since this was asked last, of planning and of what could not be stored."""
@@ -138,16 +136,27 @@ class Adaptation:
         return flops + self._surroundings.planning_flops()
 
     def _wanted(self, frame: int) -> list[Any]:
-        """Everything that is wanted and could be done now."""
-        if HEAD not in self._rungs:
-            return self._with_norm([])
+        """Everything that is wanted, could be done now, and was not put off a moment ago."""
+        updates: list[Any] = []
         suspicious = NORM in self._rungs and self._surroundings.suspicious
-        heads = self._classroom.updates(frame, self.network, suspicious)
-        return self._with_norm([*heads, *([] if suspicious else self._layers(frame))])
+        if HEAD in self._rungs and not self._is_paused(HEAD, frame):
+            updates += self._classroom.updates(frame, self.network, suspicious)
+        if HEAD in self._rungs and not suspicious:
+            updates += self._layers(frame)
+        if not self._is_paused(NORM, frame):
+            updates += self._norms()
+        return self._told(updates)
+
+    def _pause(self, rung: str, frame: int) -> None:
+        """Plan none of a rung for a while: what cannot be done now, cannot a moment later."""
+        self._paused_until[rung] = frame + self._pause_frames
+
+    def _is_paused(self, rung: str, frame: int) -> bool:
+        return frame < self._paused_until.get(rung, 0)
 
     def _layers(self, frame: int) -> list[Any]:
         """The next rung of the ladder, in domains where it is wanted."""
-        return layers_updates(
+        found = layers_updates(
             self._bundle,
             self.network,
             self._climb,
@@ -157,6 +166,7 @@ class Adaptation:
             self._threads,
             self._settle_layers,
         )
+        return [update for update in found if not self._is_paused(update.proposal.rung, frame)]
 
     def _settle_layers(self, lesson: LayersLesson, features: NDArray[np.float32]) -> None:
         """What happens once layers of a domain are in use: labels and frames that were not seen
@@ -166,18 +176,21 @@ class Adaptation:
         behind = self._climb.below(lesson.rung)
         self._surroundings.trained(lesson.domain, behind, samples.frames, features)
 
-    def _with_norm(self, heads: Sequence[Any]) -> list[Any]:
-        """Updates, and those that frames alone allow."""
-        updates = list(heads)
-        if NORM in self._rungs:
-            updates += norm_updates(
-                self._bundle,
-                self.network,
-                self._surroundings.lessons(self.network),
-                self._classroom.normal(),
-                self._threads,
-                self._settle_norm,
-            )
+    def _norms(self) -> list[Any]:
+        """What frames alone allow."""
+        if NORM not in self._rungs:
+            return []
+        return norm_updates(
+            self._bundle,
+            self.network,
+            self._surroundings.lessons(self.network),
+            self._classroom.normal(),
+            self._threads,
+            self._settle_norm,
+        )
+
+    def _told(self, updates: list[Any]) -> list[Any]:
+        """The same updates; what it took to propose them is told by the next tick."""
         self._planning_flops += sum(update.planning_flops for update in updates)
         return updates
 
@@ -189,10 +202,10 @@ class Adaptation:
         each; they lie in the sample store, and come back with the next start. Labels of a known
         domain that are older than that keep what the network saw in their frames before.
         """
-        self._surroundings.settle(lesson, features)
+        forgotten = self._surroundings.settle(lesson, features)
         if features is None:
             return
-        self._classroom.discard(lesson.members)
+        self._classroom.discard(lesson.members.union(forgotten))
         for (frame, seen), feature in zip(lesson.chosen, features, strict=True):
             if seen.label is not None and lesson.is_new:
                 self._classroom.label(lesson.domain, seen.label, feature, frame)
@@ -229,6 +242,7 @@ class Adaptation:
         done = carry_out(work, plan, conclude, purse, self._predictor, self._board, self._overhead)
         if failure is not None:
             self._tell_of_failure(done.cost)
+            self._pause(proposal.rung, frame)
             raise failure
         if done.result is None:
             plan.update.stopped()
@@ -264,13 +278,15 @@ class Adaptation:
         delta_bytes: int,
     ) -> Update:
         proposal, verdict = plan.proposal, done.result.verdict if done.result else None
-        expected: Cost = done.expected if verdict is None else plan.cost
+        # What was refused may have been refused before its last step.
+        is_kept = self.network.hash != before
+        expected: Cost = plan.cost if is_kept else done.expected
         return Update(
             frame=frame,
             rung=proposal.rung,
             domain=proposal.domain,
             classes=proposal.classes,
-            kept=self.network.hash != before,
+            kept=is_kept,
             frames=proposal.frames,
             labels=proposal.labels,
             steps=done.steps,

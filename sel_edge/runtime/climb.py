@@ -115,7 +115,7 @@ def layers_updates(
         surroundings: where latents are remembered.
         frame: frames seen so far.
     """
-    found = []
+    found: list[LayersUpdate] = []
     for domain in network.domains:
         rung, least = climb.rung(domain), climb.labels(domain)
         residue = None if rung is None else classroom.residue(domain, least)
@@ -128,5 +128,6 @@ def layers_updates(
         lesson = LayersLesson.of(domain, rung, usable, head, frame)
         if lesson is not None:
             recall = partial(surroundings.latents, rung, domain)
-            found.append(LayersUpdate(bundle, network, lesson, recall, threads, settle))
+            update = LayersUpdate(bundle, network, lesson, recall, threads, settle)
+            found += [update] if update.proposal.gain > 0 else []
     return found

@@ -74,6 +74,7 @@ class RuntimeConfig:
             "slack >= 0": self.slack >= 0,
             "cool_down_frames >= 0": self.cool_down_frames >= 0,
             "counts are at least 1": min(counts) >= 1,
+            "rungs are climbed from head": "head" in self.rungs or {*self.rungs} <= {"norm"},
             "0 <= adapter.momentum < 1": 0 <= adapter.momentum < 1,
             "adapter.hold and adapter.pull >= 0": min(adapter.hold, adapter.pull) >= 0,
             "tolerances >= 0": min(tolerance.embarrassment, tolerance.accuracy) >= 0,

@@ -26,7 +26,14 @@ from sel_edge.core.ledger import (
 )
 from sel_edge.core.measurement import Energy
 from sel_edge.core.wallet_file import WALLET_FILE, WalletFile
-from sel_edge.runtime.account import found_at_start, normal_at_start, scored, taught_at_start
+from sel_edge.runtime.account import (
+    asked_for,
+    found_at_start,
+    normal_at_start,
+    of_network,
+    scored,
+    taught_at_start,
+)
 from sel_edge.runtime.adaptation import Adaptation, Outcome
 from sel_edge.runtime.board import Board
 from sel_edge.runtime.classroom import Classroom
@@ -134,7 +141,7 @@ class Runtime(Closing):
                 surroundings=self._surroundings,
                 purse=self._purse,
                 predictor=predictor,
-                climb=Climb(rungs, past),
+                climb=Climb(rungs, of_network(past, network)),
                 board=board,
                 overhead=self._overhead,
                 config=config,
@@ -233,28 +240,26 @@ class Runtime(Closing):
         """
         with self._overhead.working():
             self._care_for_wallet()
-            outcome = self._adaptation.carry_out(plan, self._frames)
-            self._strangers.adopt(self.network.head, self._classroom.learned())
-            watching_flops = self._flops_since()
-            self._board.worked(GraphCost(watching_flops, 0, 0))
-            joules, seconds = self._overhead.told()
-            nothing = Tick(
-                start=self._frames,
-                n=0,
-                segment="asked for",
-                scores={},
-                embarrassment={},
-                domains={},
-                novel=0,
-                executed_flops=0,
-                watching_flops=watching_flops,
-                energy=Energy(joules, self._board.meter.origin),
-                seconds=seconds,
-            )
-            self._record(nothing, outcome.decisions, outcome.updates)
-            if self._slots.pending:  # a person has asked for it and sees what came of it
+            outcome = Outcome()
+            try:
+                outcome = self._adaptation.carry_out(plan, self._frames)
+                self._strangers.adopt(self.network.head, self._classroom.learned())
+            finally:
+                self._record(self._asked_for(), outcome.decisions, outcome.updates)
+            is_kept = any(update.kept for update in outcome.updates)
+            if (
+                is_kept and self._slots.pending
+            ):  # a person has asked for it, and sees what came of it
                 self._slots.confirm()
         return outcome
+
+    def _asked_for(self) -> Tick:
+        """A tick without frames: what it took to do what a person asked for."""
+        watching_flops = self._flops_since()
+        self._board.worked(GraphCost(watching_flops, 0, 0))
+        joules, seconds = self._overhead.told()
+        energy = Energy(joules, self._board.meter.origin)
+        return asked_for(self._frames, watching_flops, energy, seconds)
 
     def evaluate(self, name: str, subset: str, batches: Iterable[FrameBatch]) -> Evaluation:
         """Score the network as it is, without learning, and record the result.
@@ -290,14 +295,17 @@ class Runtime(Closing):
     def close(self) -> None:
         """Save what is still in memory, and let another process go on."""
         with self._to_close:
-            with self._overhead.working():
-                if not self._was_asked:
-                    self._slots.spare()
-            now_s = self._board.clock()
-            self._purse.wallet.draw(self._overhead.drawn(), now_s)
-            self._purse.save(now_s)
+            try:
+                with self._overhead.working():
+                    if not self._was_asked:
+                        self._slots.spare()
+            finally:
+                now_s = self._board.clock()
+                self._purse.wallet.draw(self._overhead.drawn(), now_s)
+                self._purse.save(now_s)
 
     def _seen(self, frames: Frames, router: Router) -> list[str]:
+        self._was_asked |= len(frames) > 0
         sight = self._eyes.look(frames, self.network, router)
         heads = [self.network.head_in(int(number)) for number in sight.domains]
         logits = [

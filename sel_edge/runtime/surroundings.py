@@ -134,7 +134,8 @@ class Surroundings:
     def label(self, frame: int, name: str | None) -> None:
         """Remember what a frame shows; None takes that back."""
         self._memory.label(frame, name)
-        self._activations.label(frame)
+        if name is not None:
+            self._activations.label(frame)
         if (seen := self._memory.of(frame)) is not None:
             self._newly_labelled.add(seen.domain)
 
@@ -178,7 +179,7 @@ class Surroundings:
         found, self._told_flops = total - self._told_flops, total
         return found
 
-    def settle(self, lesson: NormLesson, features: NDArray[np.float32] | None) -> None:
+    def settle(self, lesson: NormLesson, features: NDArray[np.float32] | None) -> list[int]:
         """Go on after a lesson.
 
         Of its frames, what the network sees now is remembered. Others whose domain does not hold
@@ -188,6 +189,9 @@ class Surroundings:
             lesson: as it was proposed.
             features: float32 [n, F], what the network sees in the lesson's frames now; None if
                 nothing has changed.
+
+        Returns:
+            Numbers of the frames that were forgotten.
         """
         if lesson.is_new:
             self._new = None
@@ -196,18 +200,21 @@ class Surroundings:
             self._better = None
             self._wanted[lesson.domain] = 2 * self._wanted[lesson.domain]
         if features is None:
-            return
+            return []
         for number in (lesson.domain, lesson.gives_up):
             if number is not None:
                 self._activations.forget(number)
-        self._memory.forget(self._outdated(lesson))
+        outdated = self._outdated(lesson)
+        self._memory.forget(outdated)
         for (number, _), feature in zip(lesson.chosen, features, strict=True):
             self._memory.renew(number, feature, lesson.domain)
         if lesson.is_new:
             self._last_seen[lesson.domain] = max(lesson.members)
+            self._better = None  # some of its frames may be of the new domain
         if lesson.gives_up is not None:
             self._wanted.pop(lesson.gives_up, None)
             self._last_seen.pop(lesson.gives_up, None)
+        return outdated
 
     def trained(
         self,

@@ -140,15 +140,16 @@ class TestSlots:
     ) -> None:
         with lived.runtime() as runtime:
             batches = iter(life())
+            pause = -(-RuntimeConfig().cool_down_frames // TICK_FRAMES)
             with nothing_replaced(SLOTS_DIRECTORY):
                 at = learning_tick(life(), untroubled)
-                failed = tried(runtime, (next(batches) for _ in range(at + 3)))
-            assert failed == [False] * at + [True] * 3
+                failed = tried(runtime, (next(batches) for _ in range(at + pause + 1)))
+            assert failed == [False] * at + [True] + [False] * (pause - 1) + [True]
             assert not any(tried(runtime, batches))
         ledger = lived.ledger
         assert ledger.ticks[: at + 1] == untroubled.ticks[: at + 1]
         assert [tick.start for tick in ledger.ticks] == [tick.start for tick in untroubled.ticks]
-        assert ledger.updates[0].frame == untroubled.updates[0].frame + 3 * TICK_FRAMES
+        assert ledger.updates[0].frame == untroubled.updates[0].frame + 2 * pause * TICK_FRAMES
 
     def test_what_was_decided_is_told_though_a_network_cannot_be_confirmed(
         self, lived: Lived, untroubled: Ledger
