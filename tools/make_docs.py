@@ -183,11 +183,44 @@ def step_table() -> str:
     return "\n".join([*rows, "", note, ""])
 
 
+def stories_table() -> str:
+    """What becomes of the device in every story, beside torch."""
+    record = _read(RECORDS / "adapt-core.json")
+    rows = [
+        "| story | as it is | full fine-tuning | sel-edge | of its gain | operations | wall time "
+        "| old: full | old: sel-edge |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for scenario in record["scenarios"]:
+        ways = scenario["strategies"]
+        none, full, device = (ways[name] for name in ("none", "full", "device"))
+        new = [_percent(way["accuracy"].get("new")) for way in (none, full, device)]
+        old = [_percent(way["accuracy"]["old"]) for way in (full, device)]
+        shares = [device["executed_flops_share"], device["wall_share"]]
+        gain = _percent(device["gain_share"], 0)
+        cells = [*new, gain, *(_percent(share, 2) for share in shares), *old]
+        rows.append(f"| {scenario['scenario'].replace('_', ' ')} | {' | '.join(cells)} |")
+    machine = record["machine"]
+    note = (
+        f"Means of {record['seeds']} seeds; accuracy on what changed, then on the old. "
+        "Full fine-tuning is torch's best of fourteen settings, chosen by the exam itself. "
+        f"{machine['cores']} cores of {machine['processor']}. From "
+        "[docs/records/adapt-core.json](docs/records/adapt-core.json), written by "
+        "`tools/bench_adapt.py`; [what is measured](docs/MEASURING.md)."
+    )
+    return "\n".join([*rows, "", note, ""])
+
+
+def _percent(share: float | None, digits: int = 1) -> str:
+    return "" if share is None else f"{share:.{digits}%}"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "pretraining": pretraining_table,
     "adapting": adapting_table,
     "step": step_table,
     "training-step": training_step_table,
+    "stories": stories_table,
 }
 
 
