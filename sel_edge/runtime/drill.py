@@ -16,6 +16,7 @@ from sel_edge.bundle.rungs import STEP, GraphCost, Rung
 from sel_edge.core.errors import DataError
 from sel_edge.runtime.adapter import balanced_weights
 from sel_edge.runtime.latents import Latents
+from sel_edge.runtime.step_inputs import Parameters
 from sel_edge.runtime.training import Prepared, TrainingStep
 from sel_edge.runtime.work import NO_DEMAND, Work, together
 
@@ -101,6 +102,7 @@ class Drill:
 
     Args:
         step: the layers.
+        parameters: that it was made with.
         timetable: of the samples.
         latents: of N samples.
         labels: int64 [N], what they show.
@@ -110,12 +112,14 @@ class Drill:
     def __init__(
         self,
         step: TrainingStep,
+        parameters: Parameters,
         timetable: Timetable,
         latents: Latents,
         labels: NDArray[np.int64],
         groups: NDArray[np.int64],
     ) -> None:
-        self._step, self._timetable, self._latents = step, timetable, latents
+        self._step, self._parameters = step, parameters
+        self._timetable, self._latents = timetable, latents
         self._labels, self._groups = labels, groups
         self._ready: dict[int, Prepared] = {}
 
@@ -135,7 +139,7 @@ class Drill:
         Raises:
             DivergenceError: the numbers are not finite any longer.
         """
-        self._step.reset()
+        self._step.reset(self._parameters)
         at = np.concatenate([lot.at for lot in lots])
         weights = np.zeros(len(self._labels), np.float32)
         weights[at] = balanced_weights(self._labels[at], self._groups[at])

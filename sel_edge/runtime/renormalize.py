@@ -25,7 +25,7 @@ class Renormalized(Mapping[str, NDArray[np.float32]]):
     """Weights and biases, each computed when it is looked at: all are as large as the network.
 
     Attributes:
-        own: the bundle's, read where they are looked at.
+        bundle: what they belong to.
         before: those that were not the bundle's.
         layers: by the names of their weights and biases.
         found: scale and shift of each layer.
@@ -33,7 +33,7 @@ class Renormalized(Mapping[str, NDArray[np.float32]]):
             from bundles that do not tell.
     """
 
-    own: Parameters
+    bundle: Bundle
     before: Parameters
     layers: Mapping[str, TrainedLayer]
     found: Mapping[str, Array]
@@ -49,7 +49,7 @@ class Renormalized(Mapping[str, NDArray[np.float32]]):
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
         layer = self.layers[name]
-        value = self.before[name] if name in self.before else self.own[name]
+        value = self.before[name] if name in self.before else self.bundle.parameter(name)
         scale: NDArray[np.float32] = self.found[f"scale/{layer.weight}"]
         if name == layer.bias:
             shifted: NDArray[np.float32] = value * scale + self.found[f"shift/{layer.weight}"]
@@ -89,7 +89,7 @@ class Renormalizer:
                 "A network with normalization layers that fold into others has one.",
                 "Use another rung.",
             )
-        self._own, self.frames = bundle.parameters(), rung.batch
+        self._bundle, self.frames = bundle, rung.batch
         self.executed_flops = rung.main.cost.executed_flops
         self._layers = {name: la for la in rung.layers for name in (la.weight, la.bias)}
         self._preprocess = Preprocessor(bundle.manifest.preprocessing)
@@ -123,7 +123,7 @@ class Renormalizer:
         found = self._session.run(feeds, wanted)
         give_back()
         features = found.pop("features", None)
-        new = Renormalized(self._own, self._before, self._layers, found, features)
+        new = Renormalized(self._bundle, self._before, self._layers, found, features)
         if not all(np.isfinite(value).all() for value in new.values()):
             raise DivergenceError(
                 "Re-estimating the normalization gave weights that are not finite.",

@@ -115,8 +115,8 @@ class TrainingStep:
             for name, value in fixed.items()
             if name in later
         }
-        self._start = self._rows(own)
-        self._sets = (self._buffers(self._start), self._buffers(self._start))
+        rows = self._rows(own)
+        self._sets = (self._buffers(rows), self._buffers(rows))
         self._classes = len(own[bundle.manifest.head_bias])
         self._features = bundle.manifest.features
         self._scalars, self._targets, self._results = self._io()
@@ -192,11 +192,16 @@ class TrainingStep:
         count = self._own(batch)
         return self._run(batch, np.zeros(count, np.int64), np.ones(count, np.float32), 0.0, 1.0)
 
-    def reset(self) -> None:
-        """Begin anew with the rows that the object was made with, and no state."""
+    def reset(self, parameters: Parameters) -> None:
+        """Begin anew, with no state.
+
+        Args:
+            parameters: as the object was made with; it keeps none of them itself.
+        """
+        start = self._rows(parameters)
         for buffers in self._sets:
             for name, buffer in buffers.items():
-                buffer.array[...] = self._start.get(name, 0)
+                buffer.array[...] = start.get(name, 0)
         self.steps = 0
 
     def _own(self, batch: Prepared) -> int:

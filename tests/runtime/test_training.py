@@ -131,7 +131,7 @@ def test_the_same_steps_end_in_the_same_bits(rung: str) -> None:
 def test_after_a_reset_the_same_steps_end_in_the_same_bits(rung: str) -> None:
     step = training(rung)
     first, rows = run(step, 4), step.rows()
-    step.reset()
+    step.reset(bundle().parameters())
     assert same(step.rows(), training(rung).rows())
     for result, again in zip(first, run(step, 4), strict=True):
         assert same(told(result), told(again))

@@ -178,7 +178,7 @@ class LayersUpdate(Update[NDArray[np.float32]]):
         yield self._timetable.cost("select")
         step = TrainingStep(self._bundle, lesson.rung, parameters, channels, self._threads)
         groups = lesson.fresh.astype(np.int64)
-        drill = Drill(step, self._timetable, latents, self._labels, groups)
+        drill = Drill(step, parameters, self._timetable, latents, self._labels, groups)
         yield from drill.make_ready()
         verdict = yield from self._tried(drill)
         if not verdict.accepted:
