@@ -112,7 +112,7 @@ class Activations:
             return
         found = {rung: Latents.of(value[at]) for rung, value in latents.items()}
         for index, position in enumerate(at.tolist()):
-            of_frame = {rung: _copied(whole, index) for rung, whole in found.items()}
+            of_frame = {rung: whole.where(np.array([index])) for rung, whole in found.items()}
             self._newest.put(first + position, _Kept(int(domains[position]), of_frame))
 
     def label(self, frame: int) -> None:
@@ -146,9 +146,3 @@ class Activations:
     def _find(self, rung: str, domain: int, frame: int) -> Latents | None:
         kept = self._labelled.get(frame) or self._newest.get(frame)
         return None if kept is None or kept.domain != domain else kept.latents.get(rung)
-
-
-def _copied(whole: Latents, index: int) -> Latents:
-    """One sample, without the batch that it came in."""
-    part = slice(index, index + 1)
-    return Latents(whole.values[part].copy(), whole.scale[part].copy(), whole.offset[part].copy())

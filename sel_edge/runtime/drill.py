@@ -186,6 +186,5 @@ class Drill:
         return self._ready[id(lot)] if lot.stays else self._prepared(lot)
 
     def _prepared(self, lot: Lot) -> Prepared:
-        whole = self._latents
-        part = Latents(whole.values[lot.at], whole.scale[lot.at], whole.offset[lot.at])
+        part = self._latents.where(lot.at)
         return self._step.prepare(part.floats(0, len(part)))

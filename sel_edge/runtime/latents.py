@@ -42,6 +42,10 @@ class Latents:
     def __len__(self) -> int:
         return len(self.values)
 
+    def where(self, at: NDArray[np.int64]) -> Latents:
+        """Copies of the samples at some places, int64 [k]."""
+        return Latents(self.values[at], self.scale[at], self.offset[at])
+
     def floats(self, start: int, stop: int) -> NDArray[np.float32]:
         """The samples from `start` to `stop` as float32."""
         part = slice(start, stop)

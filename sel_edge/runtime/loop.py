@@ -246,10 +246,8 @@ class Runtime(Closing):
                 self._strangers.adopt(self.network.head, self._classroom.learned())
             finally:
                 self._record(self._asked_for(), outcome.decisions, outcome.updates)
-            is_kept = any(update.kept for update in outcome.updates)
-            if (
-                is_kept and self._slots.pending
-            ):  # a person has asked for it, and sees what came of it
+            # A person has asked for it, and sees what came of it.
+            if self._slots.pending and any(update.kept for update in outcome.updates):
                 self._slots.confirm()
         return outcome
 

@@ -197,7 +197,7 @@ class LayersUpdate(Update[NDArray[np.float32]]):
         for start in range(0, min(len(worst), CHOOSING_BATCHES * size), size):
             at = worst[start : start + size]
             yield self._timetable.cost(CHOOSING)
-            part = Latents(latents.values[at], latents.scale[at], latents.offset[at])
+            part = latents.where(at)
             scores = importance.of(part.floats(0, len(part)), self._labels[at])
             total = {name: total.get(name, 0) + score for name, score in scores.items()}
         return {
