@@ -48,7 +48,12 @@ from sel_edge.runtime.moments import (
     bundle_moments,
 )
 from sel_edge.runtime.novelty import DEFAULT, METHODS, calibrate
-from sel_edge.runtime.prior import PriorModel, PriorMonitor, fit_prior
+from sel_edge.runtime.prior import (
+    NORMAL_FRAMES,
+    PriorModel,
+    PriorMonitor,
+    fit_prior,
+)
 from sel_edge.runtime.session import Session
 from tools.novelty_bench import Situation, auroc, mingled, observed, ramp, routed, turns, walk
 
@@ -266,7 +271,7 @@ def domains(
 
 
 def prior(bundle: Bundle, clean: Situation, seeds: int, unchanged: int) -> dict[str, Any]:
-    """The most that is seen while every class comes alike, and where one class takes over."""
+    """The most that is seen while every class comes alike, and after one class has taken over."""
     seen, anchors = clean.only(clean.labels >= 0), bundle.anchors()
     weight, bias = bundle.head()
     model = fit_prior(softmax(anchors.features @ weight.T + bias), anchors.labels)
@@ -277,16 +282,18 @@ def prior(bundle: Bundle, clean: Situation, seeds: int, unchanged: int) -> dict[
         for share, values in rising.items():
             often = seen.labels == rng.integers(len(bundle.manifest.classes))
             weights = np.where(often, share / often.sum(), (1 - share) / (~often).sum())
-            values.append(_sigmas(model, bundle, seen.drawn(rng, 256, weights))[-1])
+            before, after = seen.drawn(rng, NORMAL_FRAMES), seen.drawn(rng, WINDOW_FRAMES, weights)
+            values.append(_sigmas(model, bundle, before, after)[-1])
     return {"most_sigma": max(quiet), "sigma_of_one_class_at_share": rising}
 
 
-def _sigmas(model: PriorModel, bundle: Bundle, frames: Situation) -> list[float]:
+def _sigmas(model: PriorModel, bundle: Bundle, *situations: Situation) -> list[float]:
     monitor = PriorMonitor(model, bundle.manifest.classes)
     found = []
-    for start in range(0, len(frames.labels), TICK):
-        monitor.add(softmax(frames.logits[start : start + TICK]))
-        found.append(monitor.sigma)
+    for frames in situations:
+        for start in range(0, len(frames.labels), TICK):
+            monitor.add(softmax(frames.logits[start : start + TICK]))
+            found.append(monitor.sigma)
     return found
 
 

@@ -35,6 +35,7 @@ from sel_edge.runtime.account import (
     taught_at_start,
 )
 from sel_edge.runtime.adaptation import Adaptation, Outcome
+from sel_edge.runtime.asking import Asking
 from sel_edge.runtime.board import Board
 from sel_edge.runtime.classroom import Classroom
 from sel_edge.runtime.climb import Climb, climbable
@@ -51,10 +52,8 @@ from sel_edge.runtime.renormalize import RUNG as NORM
 from sel_edge.runtime.samples.desk import SAMPLES_FILE
 from sel_edge.runtime.samples.store import SampleStore
 from sel_edge.runtime.slots import open_slots
-from sel_edge.runtime.strangers import ON_SIGMA, Strangers
 from sel_edge.runtime.surroundings import Surroundings
 from sel_edge.runtime.teaching import Teaching
-from sel_edge.runtime.trigger import Trigger
 
 if TYPE_CHECKING:
     from sel_edge.data.stream import FrameBatch
@@ -152,9 +151,8 @@ class Runtime(Closing):
             )
             self._store = store
             self._to_close = undo.pop_all()
-        anchors = bundle.anchors()
-        self._strangers = Strangers(network.head, anchors.features, self._classroom.learned())
-        self._asking = Trigger(ON_SIGMA, config.patience_ticks, config.cool_down_frames)
+        learned = self._classroom.learned()
+        self._asking = Asking(network.head, bundle.anchors(), learned, config)
         self._frames, self._told, self._was_asked = ledger.frames(), 0, False
         self._found = found_at_start(ledger, network)
 
@@ -243,7 +241,7 @@ class Runtime(Closing):
             outcome = Outcome()
             try:
                 outcome = self._adaptation.carry_out(plan, self._frames)
-                self._strangers.adopt(self.network.head, self._classroom.learned())
+                self._asking.adopt(self.network.head, self._classroom.learned())
             finally:
                 self._record(self._asked_for(), outcome.decisions, outcome.updates)
             # A person has asked for it, and sees what came of it.
@@ -324,9 +322,9 @@ class Runtime(Closing):
         own = np.flatnonzero(sight.domains == OWN)
         share, novel = np.zeros(len(frames)), 0
         if len(own):
-            found = self._strangers.look(sight.features[own], logits[own], (first + own).tolist())
+            found = self._asking.look(sight.features[own], logits[own], (first + own).tolist())
             share[own], novel = found.share, int(found.strange.sum())
-            flops += self._strangers.flops(len(own))
+            flops += self._asking.flops(len(own))
         teaching.observe(first, frames, sight, logits, share, network.classes)
         teaching.told(first, batch.labels)
         return novel, flops + self._flops_since()
@@ -337,11 +335,10 @@ class Runtime(Closing):
         return looked + self._adaptation.planning_flops()
 
     def _wanted_labels(self) -> list[Decision]:
-        """Why labels are wanted: by the stand-in, or because of what nobody knows."""
+        """Why labels are wanted: by the stand-in, or by what the answers alone show."""
         reasons = [self._classroom.wants_labels(self._frames)]
         if not self._surroundings.suspicious:
-            fired = self._asking.fire(self._frames, [self._strangers.signal()])
-            reasons += [signal.reason for signal in fired]
+            reasons += self._asking.reasons(self._frames)
         return [Decision(self._frames, "wants_labels", reason, ()) for reason in reasons if reason]
 
     def _adapt(self, network: Network, is_proven: bool) -> Outcome:
@@ -349,7 +346,7 @@ class Runtime(Closing):
             self._slots.confirm()
         outcome = self._adaptation.advance(self._frames)
         if self.network is not network:
-            self._strangers.adopt(self.network.head, self._classroom.learned())
+            self._asking.adopt(self.network.head, self._classroom.learned())
         return outcome
 
     def _care_for_wallet(self) -> None:

@@ -12,6 +12,7 @@ ICLR 2019 (arXiv 1903.09734).
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +20,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sel_edge.runtime.trigger import Signal
+
 Floats = NDArray[np.float64]
 
+NORMAL_FRAMES = 512
+"""What comes first is normal; of how many frames that is."""
 WINDOW_FRAMES = 256
 MIN_FRAMES = 64
 """Fewer are not judged: a few classes in a row are no drift."""
-LIMIT_SIGMA = 4.0
-OFF_SHARE = 0.75
-"""Of the limit: below it a drift is over."""
+ON_SIGMA = 6.0
+OFF_SIGMA = ON_SIGMA / 2
+"""Below it a drift is over."""
+BLOCK_FRAMES = 32
+"""Frames that follow each other are alike; how much, the means of such blocks tell."""
+MAX_CLASSES = 64
+"""More are not watched: what is kept of them grows with the third power."""
+SUBJECT = "prior"
 _RIDGE = 1e-3
 
 
@@ -37,13 +47,10 @@ class PriorModel:
     Attributes:
         confusion: float64 [K, K]; column j is the mean prediction for class j.
         scatter: float64 [K, K, K]; number j is the covariance of the predictions for class j.
-        anchors: float64 [K], how many frames of each class these are known from; 0 where a class
-            is supposed to be recognized always.
     """
 
     confusion: Floats
     scatter: Floats
-    anchors: Floats
 
     @property
     def uniform(self) -> Floats:
@@ -57,24 +64,15 @@ class PriorModel:
         change = self.confusion.T @ (predicted - self.confusion @ start)
         return _onto_simplex(start + np.linalg.solve(gram, change))
 
-    def sigma(self, predicted: Floats, frames: int, prior: Floats) -> float:
-        """By how many standard deviations mean predictions differ from what a prior gives.
+    def covariance(self, prior: Floats) -> Floats:
+        """Of the prediction for one frame where classes come so often, float64 [K, K].
 
         Args:
-            predicted: float64 [K].
-            frames: of how many frames it is the mean.
             prior: float64 [K], sum 1.
         """
-        expected = self.confusion @ prior
-        centred = self.confusion - expected[:, np.newaxis]
-        chance = np.einsum("j,jab->ab", prior, self.scatter) + (centred * prior) @ centred.T
-        error = prior**2 / np.maximum(self.anchors, 1.0)
-        covariance = chance / frames + np.einsum("j,jab->ab", error, self.scatter)
-        covariance += _RIDGE / frames * np.eye(len(prior))
-        moved = (predicted - expected)[:-1]  # probabilities add up to 1: the last tells nothing new
-        square = float(moved @ np.linalg.solve(covariance[:-1, :-1], moved))
-        # Fisher's normal number for a chi squared one.
-        return max(0.0, float(np.sqrt(2 * square) - np.sqrt(2 * len(moved) - 1)))
+        centred = self.confusion - (self.confusion @ prior)[:, np.newaxis]
+        within: Floats = np.einsum("j,jab->ab", prior, self.scatter)
+        return within + (centred * prior) @ centred.T
 
 
 def fit_prior(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> PriorModel:
@@ -86,72 +84,122 @@ def fit_prior(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) 
     """
     classes = probabilities.shape[1]
     confusion, scatter = np.eye(classes), np.zeros((classes, classes, classes))
-    anchors = np.bincount(labels, minlength=classes).astype(np.float64)
-    for number in np.flatnonzero(anchors):
+    for number in np.unique(labels):
         found = probabilities[labels == number].astype(np.float64)
         confusion[:, number] = found.mean(axis=0)
         rest = found - confusion[:, number]
         scatter[number] = rest.T @ rest / max(len(found) - 1, 1)
-    return PriorModel(confusion, scatter, anchors)
+    return PriorModel(confusion, scatter)
 
 
 class PriorMonitor:
-    """Compares the newest predictions with what is normal.
+    """Compares the newest predictions with those that came first.
 
     Args:
         model: of the network as it is now.
         classes: K names.
-        normal: how often each class normally comes, float [K] with sum 1; None for alike.
-        window: how many frames are compared.
-        limit: sigmas from which on the prior counts as drifted.
 
     Attributes:
-        sigma: how far the predictions are from normal; 0 until `MIN_FRAMES` have come.
-        drifted: whether they are too far; with hysteresis.
+        sigma: how far the predictions are from normal; 0 until that is known and `MIN_FRAMES` more
+            have come.
     """
 
-    def __init__(
-        self,
-        model: PriorModel,
-        classes: Sequence[str],
-        normal: Floats | None = None,
-        window: int = WINDOW_FRAMES,
-        limit: float = LIMIT_SIGMA,
-    ) -> None:
-        self._model, self._classes, self._limit = model, tuple(classes), limit
-        self._normal = model.uniform if normal is None else normal
-        self._window: deque[Floats] = deque(maxlen=window)
-        self.sigma, self.drifted = 0.0, False
-
-    @property
-    def prior(self) -> Floats:
-        """How often each class comes in the window, float64 [K]; what is normal without frames."""
-        return self._model.prior(np.mean(self._window, axis=0)) if self._window else self._normal
+    def __init__(self, model: PriorModel, classes: Sequence[str]) -> None:
+        self._model, self._classes = model, tuple(classes)
+        self._first: list[Floats] = []
+        self._normal: _Normal | None = None
+        self._window: deque[Floats] = deque(maxlen=WINDOW_FRAMES)
+        self._sum: Floats = np.zeros(len(self._classes))
+        self._frames, self._onset, self.sigma = 0, 0, 0.0
 
     def add(self, probabilities: NDArray[np.floating]) -> None:
         """Take in the probabilities float [n, K] of the next frames."""
-        self._window.extend(probabilities.astype(np.float64))
-        frames = len(self._window)
-        if frames < MIN_FRAMES:
+        rows = probabilities.astype(np.float64)
+        self._frames += len(rows)
+        if self._normal is None:
+            self._onset = self._frames
+            self._first.extend(rows)
+            if len(self._first) >= NORMAL_FRAMES:
+                self._normal = _normal(np.array(self._first), self._model)
+                self._first.clear()
             return
-        mean: Floats = np.mean(self._window, axis=0)
-        self.sigma = self._model.sigma(mean, frames, self._normal)
-        self.drifted = self.sigma >= self._limit * (OFF_SHARE if self.drifted else 1.0)
+        for row in rows:
+            if len(self._window) == WINDOW_FRAMES:
+                self._sum -= self._window[0]
+            self._window.append(row)
+            self._sum += row
+        if len(self._window) >= MIN_FRAMES:
+            self.sigma = self._normal.sigma(self._sum / len(self._window), len(self._window))
+        if self.sigma < OFF_SIGMA:
+            self._onset = self._frames
 
-    def settle(self) -> None:
-        """From now on, the prior of the window is normal."""
-        self._normal = self.prior
-        self._window.clear()
-        self.sigma, self.drifted = 0.0, False
+    def flops(self, frames: int) -> int:
+        """Operations of `add`, and of making probabilities of logits."""
+        return 6 * frames * len(self._classes) + 2 * len(self._classes) ** 2
 
-    def reason(self) -> str:
+    def signal(self, frame: int) -> Signal:
+        """Evidence that classes come more or less often than they did.
+
+        Args:
+            frame: frames of the stream so far.
+        """
+        since = self._frames - self._onset
+        return Signal(SUBJECT, self.sigma, since, frame - since, (), 0.0, self._reason())
+
+    def _reason(self) -> str:
         """What a person is told: the class whose share changed most."""
-        now = self.prior
-        most = int(np.abs(now - self._normal).argmax())
-        return (
-            f"{self._classes[most]} is {now[most]:.0%} of the frames, was "
-            f"{self._normal[most]:.0%} ({self.sigma:.1f} sigma)"
+        if self._normal is None or not self._window:
+            return ""
+        was, now = (
+            self._model.prior(mean) for mean in (self._normal.mean, self._sum / len(self._window))
         )
+        most = int(np.abs(now - was).argmax())
+        return (
+            f"{self._classes[most]} is {now[most]:.0%} of the frames, was {was[most]:.0%} "
+            f"({self.sigma:.1f} sigma)"
+        )
+
+
+@dataclass(frozen=True)
+class _Normal:
+    """What came first.
+
+    Attributes:
+        mean: of the predictions, float64 [K].
+        frames: of how many frames that would be told as well if they had nothing to do with each
+            other.
+        alike: how many of the stream's frames tell as much as one such frame, >= 1.
+        inverse: of the covariance of the prediction for one frame, float64 [K - 1, K - 1];
+            probabilities add up to 1, so that the last tells nothing new.
+    """
+
+    mean: Floats
+    frames: float
+    alike: float
+    inverse: Floats
+
+    def sigma(self, mean: Floats, frames: int) -> float:
+        """By how many standard deviations other frames' mean differs, by Fisher's normal number.
+
+        Args:
+            mean: of the predictions, float64 [K].
+            frames: of how many frames of the stream.
+        """
+        moved = (mean - self.mean)[:-1]
+        variance = 1 / self.frames + self.alike / frames
+        square = float(moved @ self.inverse @ moved) / variance
+        return max(0.0, math.sqrt(2 * square) - math.sqrt(2 * len(moved) - 1))
+
+
+def _normal(first: Floats, model: PriorModel) -> _Normal:
+    mean = first.mean(axis=0)
+    one = model.covariance(model.prior(mean)) + _RIDGE * np.eye(len(mean))
+    blocks = first[: len(first) // BLOCK_FRAMES * BLOCK_FRAMES]
+    means = blocks.reshape(-1, BLOCK_FRAMES, len(mean)).mean(axis=1)
+    alone = float(first.var(axis=0).sum()) + _RIDGE
+    alike = max(1.0, BLOCK_FRAMES * float(means.var(axis=0, ddof=1).sum()) / alone)
+    inverse = np.linalg.inv(one[:-1, :-1]).astype(np.float64)
+    return _Normal(mean, len(first) / alike, alike, inverse)
 
 
 def _onto_simplex(values: Floats) -> Floats:

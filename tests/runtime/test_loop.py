@@ -301,9 +301,9 @@ class TestCarryingOut:
         with deaf.runtime() as runtime:
             for batch in stream(200, 2, 0.5, tilted=True):
                 runtime.process(batch)
-            assert runtime._strangers.signal().samples > 5
+            assert runtime._asking._strangers.signal().samples > 5
             runtime.carry_out(runtime.plans()[0])
-            assert runtime._strangers.signal().samples == 0
+            assert runtime._asking._strangers.signal().samples == 0
 
     def test_without_labels_nothing_is_planned(self, lived: Lived) -> None:
         with lived.runtime() as runtime:

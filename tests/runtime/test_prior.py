@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,8 +12,9 @@ from scipy.optimize import minimize
 
 from sel_edge.core.embarrassment import softmax
 from sel_edge.runtime.prior import (
-    LIMIT_SIGMA,
     MIN_FRAMES,
+    NORMAL_FRAMES,
+    ON_SIGMA,
     WINDOW_FRAMES,
     PriorModel,
     PriorMonitor,
@@ -61,54 +64,69 @@ def test_the_nearest_point_of_the_simplex(values):
     np.testing.assert_allclose(found, reference.x, atol=1e-3)
 
 
+def watched(model, prior, rng) -> PriorMonitor:
+    """A monitor that knows what is normal."""
+    monitor = PriorMonitor(model, NAMES)
+    monitor.add(drawn(prior, NORMAL_FRAMES, rng))
+    return monitor
+
+
 class TestMonitor:
-    def test_20000_frames_of_no_change(self, model):
+    @pytest.mark.parametrize("prior", [UNIFORM, [0.7, 0.1, 0.1, 0.1]])
+    def test_20000_frames_of_no_change(self, model, prior):
+        rng = np.random.default_rng(2)
+        monitor = watched(model, prior, rng)
+        for _ in range(20_000 // 16):
+            monitor.add(drawn(prior, 16, rng))
+            assert monitor.sigma < ON_SIGMA
+
+    def test_20000_frames_in_which_every_class_stays_for_a_while(self, model):
         rng, monitor = np.random.default_rng(2), PriorMonitor(model, NAMES)
         for _ in range(20_000 // 16):
-            monitor.add(drawn(UNIFORM, 16, rng))
-            assert not monitor.drifted
+            monitor.add(predicted(np.repeat(rng.integers(0, K, 2), 8), rng))
+            assert monitor.sigma < ON_SIGMA
 
     @pytest.mark.parametrize("often", range(K))
     def test_one_class_taking_over_is_noticed_and_named(self, model, often):
-        prior = np.where(np.arange(K) == often, 0.7, 0.1)
-        rng, monitor = np.random.default_rng(3), PriorMonitor(model, NAMES)
-        monitor.add(drawn(prior, WINDOW_FRAMES, rng))
-        assert monitor.drifted
-        assert monitor.reason().startswith(f"{NAMES[often]} is ")
-        assert "was 25%" in monitor.reason()
+        rng = np.random.default_rng(3)
+        monitor = watched(model, UNIFORM, rng)
+        monitor.add(drawn(np.where(np.arange(K) == often, 0.7, 0.1), WINDOW_FRAMES, rng))
+        signal = monitor.signal(1000)
+        assert signal.score >= ON_SIGMA
+        assert signal.onset == 1000 - WINDOW_FRAMES and signal.samples == WINDOW_FRAMES
+        assert re.match(rf"{NAMES[often]} is [67]\d% of the frames, was [23]\d% \(", signal.reason)
 
     def test_a_few_frames_say_nothing(self, model):
-        monitor = PriorMonitor(model, NAMES)
-        monitor.add(predicted(np.zeros(MIN_FRAMES - 1, int), np.random.default_rng(0)))
-        assert (monitor.sigma, monitor.drifted) == (0.0, False)
-        monitor.add(predicted(np.zeros(1, int), np.random.default_rng(1)))
-        assert monitor.drifted
+        rng = np.random.default_rng(0)
+        monitor = watched(model, UNIFORM, rng)
+        monitor.add(predicted(np.zeros(MIN_FRAMES - 1, int), rng))
+        assert monitor.sigma == 0
+        monitor.add(predicted(np.zeros(1, int), rng))
+        assert monitor.sigma >= ON_SIGMA
 
-    def test_once_settled_the_new_is_normal(self, model):
-        prior, rng = np.array([0.7, 0.1, 0.1, 0.1]), np.random.default_rng(4)
-        monitor = PriorMonitor(model, NAMES)
-        np.testing.assert_array_equal(monitor.prior, UNIFORM)
-        monitor.add(drawn(prior, WINDOW_FRAMES, rng))
-        monitor.settle()
-        monitor.add(drawn(prior, WINDOW_FRAMES, rng))
-        assert not monitor.drifted
+    def test_what_comes_first_is_normal_whatever_it_is(self, model):
+        rng = np.random.default_rng(4)
+        monitor = watched(model, [0.7, 0.1, 0.1, 0.1], rng)
         monitor.add(drawn(UNIFORM, WINDOW_FRAMES, rng))
-        assert monitor.drifted
+        assert monitor.sigma >= ON_SIGMA
 
-    def test_what_is_normal_may_be_uneven_from_the_start(self, model):
-        prior, rng = np.array([0.7, 0.1, 0.1, 0.1]), np.random.default_rng(5)
-        monitor = PriorMonitor(model, NAMES, prior)
-        monitor.add(drawn(prior, WINDOW_FRAMES, rng))
-        assert monitor.sigma < LIMIT_SIGMA
-
-    def test_it_ends_only_well_below_the_limit(self, model):
-        rng, monitor = np.random.default_rng(6), PriorMonitor(model, NAMES)
+    def test_a_class_that_comes_as_rarely_as_before_is_over(self, model):
+        rng = np.random.default_rng(6)
+        monitor = watched(model, UNIFORM, rng)
         monitor.add(drawn([0.7, 0.1, 0.1, 0.1], WINDOW_FRAMES, rng))
-        while monitor.drifted:
-            before = monitor.sigma
-            monitor.add(drawn(UNIFORM, 4, rng))
-            assert monitor.drifted == (monitor.sigma >= 0.75 * LIMIT_SIGMA)
-        assert monitor.sigma < 0.75 * LIMIT_SIGMA <= before
+        assert monitor.signal(0).samples > 0
+        monitor.add(drawn(UNIFORM, WINDOW_FRAMES, rng))
+        assert monitor.signal(0).samples == 0
+
+    def test_frames_one_by_one_say_the_same(self, model):
+        rng = np.random.default_rng(7)
+        rows = np.concatenate([drawn(UNIFORM, NORMAL_FRAMES, rng), drawn([1, 0, 0, 0], 300, rng)])
+        at_once, singly = PriorMonitor(model, NAMES), PriorMonitor(model, NAMES)
+        at_once.add(rows[:NORMAL_FRAMES])
+        at_once.add(rows[NORMAL_FRAMES:])
+        for row in rows:
+            singly.add(row[None])
+        assert singly.sigma == pytest.approx(at_once.sigma, rel=1e-9)
 
 
 def test_a_class_without_anchors_is_supposed_to_be_recognized():
@@ -116,14 +134,14 @@ def test_a_class_without_anchors_is_supposed_to_be_recognized():
     shares = np.random.default_rng(0).dirichlet(np.ones(3), 40)
     model = fit_prior(shares, labels)
     np.testing.assert_array_equal(model.confusion[:, 2], [0, 0, 1])
-    assert np.isfinite(model.sigma(np.array([0.1, 0.1, 0.8]), 100, model.uniform))
+    assert np.isfinite(model.covariance(model.uniform)).all()
 
 
 def test_a_perfect_network_is_no_trouble():
     labels = np.repeat(np.arange(K), 5)
     model = fit_prior(np.eye(K)[labels], labels)
     monitor = PriorMonitor(model, NAMES)
-    monitor.add(np.eye(K)[np.arange(100) % K])
-    assert not monitor.drifted
+    monitor.add(np.eye(K)[np.arange(NORMAL_FRAMES + 100) % K])
+    assert monitor.sigma < ON_SIGMA
     monitor.add(np.eye(K)[np.zeros(200, int)])
-    assert monitor.drifted
+    assert monitor.sigma >= ON_SIGMA
