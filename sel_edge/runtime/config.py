@@ -36,6 +36,8 @@ class RuntimeConfig:
         remembered_frames: newest frames that are kept in memory, to learn a domain from them.
         remembered_bytes: memory that their pixels may take, and once more what the network saw in
             them and in labelled frames on its way, where layers are to be trained from it.
+        lenses: whether a domain's frames may be filtered before the network sees them; not where
+            the network is to run on a machine that cannot do that.
         restored_labels: labelled frames of earlier sessions that are looked at again at the start.
         adapter: how an update descends.
         tolerance: what all updates together may cost on the guard's anchors.
@@ -57,6 +59,7 @@ class RuntimeConfig:
     memory_samples: int = 1024
     remembered_frames: int = 1024
     remembered_bytes: int = 32 * 2**20
+    lenses: bool = True
     restored_labels: int = 512
     adapter: AdapterSettings = field(default_factory=AdapterSettings)
     tolerance: Tolerance = field(default_factory=Tolerance)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sel_edge.bundle.bundle import Bundle
 from sel_edge.bundle.domain import OWN
 from sel_edge.core.frames import Frames
-from sel_edge.runtime.domains import Router
+from sel_edge.runtime.domains import OneDomain, Router
 from sel_edge.runtime.engine import Engine, Observation
 from sel_edge.runtime.lens import lens_flops
 from sel_edge.runtime.moments import MomentModel
@@ -120,9 +120,14 @@ class Eyes:
                 whole[chosen] = found
         return Sight(features, moments, numbers, flops, inference_s, latents)
 
-    def router(self) -> Router:
-        """Tells domains apart for another stream: for it, no frame has come before."""
-        return Router(self._router.model)
+    def router(self, domain: int | None = None) -> Router:
+        """Tells domains apart for another stream: for it, no frame has come before.
+
+        Args:
+            domain: that all its frames are known to be of; None if that is to be seen.
+        """
+        router = Router(self._router.model)
+        return router if domain is None else OneDomain(router, domain)
 
     def observe(self, frames: Frames) -> Observation:
         """What the bundle's own network sees; see `Engine.observe`."""

@@ -70,11 +70,13 @@ class TickReport:
 
     Attributes:
         predictions: a class name per frame.
+        domains: the number of a domain per frame.
         tick, decisions, updates: as they stand in the ledger.
         inference_s: seconds that the answers alone took.
     """
 
     predictions: tuple[str, ...]
+    domains: tuple[int, ...]
     tick: Tick
     decisions: tuple[Decision, ...]
     updates: tuple[Update, ...]
@@ -166,6 +168,11 @@ class Runtime(Closing):
         """Full sentences on what was found damaged at the start, and what is used instead."""
         return self._slots.notes
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether labels wait that the next batch, even an empty one, will teach."""
+        return self._teaching.has_answers
+
     def process(self, batch: FrameBatch) -> TickReport:
         """Answer for a batch of frames, learn if need be, and record it all.
 
@@ -212,7 +219,8 @@ class Runtime(Closing):
             outcome = self._adapt(network, is_proven=len(predictions) > 0)
         finally:
             decisions = self._record(tick, (*wanted, *outcome.decisions), outcome.updates)
-        return TickReport(predictions, tick, decisions, outcome.updates, sight.inference_s)
+        domains = tuple(sight.domains.tolist())
+        return TickReport(predictions, domains, tick, decisions, outcome.updates, sight.inference_s)
 
     def label(self, frame: int, name: str) -> bool:
         """Take a label that comes later than its frame; whether anything is known of the frame.
@@ -275,13 +283,14 @@ class Runtime(Closing):
         self._ledger.record_evaluation(evaluation)
         return evaluation
 
-    def answers(self, frames: Frames) -> list[str]:
+    def answers(self, frames: Frames, domain: int | None = None) -> list[str]:
         """Answer for frames in the order of a stream, and neither learn nor remember anything.
 
         Args:
             frames: uint8 [n, H, W, C] or float32 [n, channels, length].
+            domain: that all of them are known to be of; None if that is to be seen.
         """
-        router = self._eyes.router()
+        router = self._eyes.router(domain)
         return [
             answer
             for start in range(0, len(frames), MAX_BATCH)

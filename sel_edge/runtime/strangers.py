@@ -139,20 +139,23 @@ class Strangers:
     def _calibrate(self, head: Head, learned: Samples | None) -> None:
         """Measure what is usual among frames that are answered with each class.
 
-        A class that was learned on the device is measured on its own labels: they are few, and it
-        lies where no class of the bundle does, so that the anchors' threshold would not let it
-        through.
+        A class that was learned on the device is measured on its own labels as well: they are few,
+        and it may lie wider than the anchors' threshold would let through.
         """
-        usual = calibrate(DEFAULT, self._anchors, head.weight, head.bias)
+        features = self._anchors
+        if learned is not None:
+            features = np.concatenate([features, learned.features])
+        usual = calibrate(DEFAULT, features, head.weight, head.bias)
         self._head, self._novelty = head, usual.novelty
         self._level = np.full(len(head.classes), usual.normal.level)
         self._spread = np.full(len(head.classes), usual.normal.spread)
         self._threshold = np.full(len(head.classes), usual.threshold)
         if learned is None:
             return
+        own = usual.scores[len(self._anchors) :]
         for name in dict.fromkeys(learned.names):
-            features, number = learned.of(name), head.positions[name]
-            scores = usual.novelty.score(features, head.logits(features)).astype(np.float64)
+            scores = own[[other == name for other in learned.names]]
+            number = head.positions[name]
             self._level[number] = max(scores.mean(), usual.normal.level)
             self._spread[number] = max(scores.std(), usual.normal.spread)
             threshold = np.quantile(scores, KNOWN_SHARE, method="higher")

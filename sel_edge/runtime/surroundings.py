@@ -76,7 +76,7 @@ class Surroundings:
     def __init__(
         self, bundle: Bundle, model: MomentModel, head: Head, config: RuntimeConfig, frames: int
     ) -> None:
-        self._model, self._frames = model, frames
+        self._model, self._frames, self._lenses = model, frames, config.lenses
         anchors = bundle.anchors()
         answers = softmax(head.logits(anchors.features))
         normal = model.displacements(anchor_moments(bundle), answers)
@@ -340,6 +340,8 @@ class Surroundings:
 
     def _gains(self, seen: Sequence[tuple[int, Seen]]) -> NDArray[np.float32] | None:
         """Gains that bring frames to the spectrum of the training; None if they have it."""
+        if not self._lenses:
+            return None
         frames: Frames = np.stack([one.frame for _, one in seen])
         # A lens transforms there and back.
         self._spectrum_flops += len(frames) * lens_flops(frames.shape[1:]) // 2

@@ -86,6 +86,11 @@ class Teaching:
             self._teach(sample, name)
         return sample is not None
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether anything was answered at desks since the last time."""
+        return self._store.has_answers(self._last_answer)
+
     def take_answers(self) -> int:
         """Take what was answered at desks since the last time; how many answers could be used."""
         taken = self._store.take_answers(self._last_answer)

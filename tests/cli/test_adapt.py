@@ -167,9 +167,9 @@ def test_without_labels_nothing_can_be_learned(
 
 def test_answers_of_people_are_learned_from(call: Call, gratings: Bundle, tmp_path: Path) -> None:
     """A camera that was tilted before anybody said so: the labels come from a desk alone."""
-    _, tilted, _ = make_world(tmp_path).split("+")
+    clean, tilted, _ = make_world(tmp_path).split("+")
     folder = tmp_path / "asked"
-    silent = tilted.replace("labels=0.3&", "")
+    silent = f"{tilted}+{clean}".replace("labels=0.3&", "")
     assert call("run", gratings.path, "--source", silent, "--state", folder).code == 0
     truths = _truths(silent)
     with SampleStore(folder / SAMPLES_FILE) as store:

@@ -18,8 +18,9 @@ from sel_edge.runtime.novelty.msp import Msp
 
 Method: TypeAlias = Literal["msp", "energy", "fdbd", "knn"]
 METHODS: tuple[Method, ...] = get_args(Method)
-DEFAULT: Method = "fdbd"
-"""Found best for classes never seen, and nearly free (tools/bench_novelty.py)."""
+DEFAULT: Method = "knn"
+"""Best on average over two networks, for classes never seen and for shifted frames, at 0.06 % of a
+forward pass (tools/bench_novelty.py, docs/records/novelty.json)."""
 
 KNOWN_SHARE = 0.95
 """Of the frames of known classes, the share that a threshold lets through."""
@@ -35,11 +36,13 @@ class Calibrated:
         novelty: the detector.
         normal: level and spread of its scores on features of known classes.
         threshold: score above which a frame counts as strange.
+        scores: float64 [A], of those features, each by a detector made of others.
     """
 
     novelty: Novelty
     normal: Normal
     threshold: float
+    scores: NDArray[np.float64]
 
     def surprise(self, features: Floats, logits: Floats) -> NDArray[np.float64]:
         """Standard deviations above normal, float64 [n]; arguments as of `Novelty.score`."""
@@ -88,4 +91,4 @@ def calibrate(method: Method, features: Floats, weight: Floats, bias: Floats) ->
     spread = max(float(scores.std()), _LEAST_SPREAD)
     normal = Normal(float(scores.mean()), spread, spread / len(scores) ** 0.5)
     threshold = float(np.quantile(scores, KNOWN_SHARE, method="higher"))
-    return Calibrated(fit(method, features, weight), normal, threshold)
+    return Calibrated(fit(method, features, weight), normal, threshold, scores)

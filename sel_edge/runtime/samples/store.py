@@ -184,6 +184,14 @@ class SampleStore(LabelDesk):
                     sample = labelled_from_row(row, form)
                 yield sample
 
+    def has_answers(self, since: int) -> bool:
+        """Whether `take_answers` would find any.
+
+        Args:
+            since: as there.
+        """
+        return self._file.row("SELECT 1 FROM answers WHERE seq > ? LIMIT 1", since) is not None
+
     def take_answers(self, since: int) -> Taken:
         """The frames that were answered at desks since this was last asked, some at a time.
 
