@@ -1,9 +1,9 @@
-"""Put the networks of the adaptation benchmark into the repository, small: weights as fp16.
+"""Put the networks of the benchmarks into the repository, small: weights as fp16.
 
-    python -m tools.make_bench_networks RUN_TEN RUN_EIGHT [--out tools/adapt_bench/networks]
+    python -m tools.make_bench_networks ten=RUN eight=RUN ten-w8=RUN [--out FOLDER]
 
-Each becomes a folder that loads like the finished run it comes from. Prints one JSON object as its
-last line.
+Each becomes a folder that loads like the finished run it comes from; those that are there already
+and are not named stay. Prints one JSON object as its last line.
 """
 
 from __future__ import annotations
@@ -25,13 +25,16 @@ MAX_BYTES = 6_000_000
 
 
 def main() -> None:
-    """Copy both runs and say how they were made."""
+    """Copy the runs and say how they were made."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("ten", type=Path, help="run trained on all ten classes")
-    parser.add_argument("eight", type=Path, help="run trained on all but cat and truck")
+    parser.add_argument("runs", nargs="+", metavar="NAME=RUN", help="ten, eight or ten-w8")
     parser.add_argument("--out", type=Path, default=NETWORKS)
     options = parser.parse_args()
-    infos = {name: keep(getattr(options, name), options.out / name) for name in ("ten", "eight")}
+    for text in options.runs:
+        name, _, run = text.partition("=")
+        keep(Path(run), options.out / name)
+    folders = [folder for folder in options.out.iterdir() if (folder / MODEL_FILE).is_file()]
+    infos = {folder.name: dict(read_run(folder).info) for folder in sorted(folders)}
     write_atomic(options.out / "README.md", readme(infos).encode())
     sizes = {name: (options.out / name / MODEL_FILE).stat().st_size for name in infos}
     tests = {name: info["totals"]["test_full_acc"] for name, info in infos.items()}
@@ -63,7 +66,7 @@ def keep(run: Path, out: Path) -> dict[str, Any]:
 
 def readme(infos: dict[str, dict[str, Any]]) -> str:
     """How the networks were made."""
-    lines = ["# The networks of the adaptation benchmark", ""]
+    lines = ["# The networks of the benchmarks", ""]
     lines += ["Weights as fp16; each `run.json` has the run's data, machine, versions and commit."]
     for name, info in infos.items():
         data = info["data"]

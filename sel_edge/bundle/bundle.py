@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from sel_edge.bundle.external import external_places
+from sel_edge.bundle.image import check_image
 from sel_edge.bundle.manifest import (
     ANCHORS_FILE,
     MANIFEST_FILE,
@@ -27,6 +28,8 @@ from sel_edge.bundle.tensors import map_tensors
 from sel_edge.core.errors import BundleError
 from sel_edge.core.files import new_directory, sha256_bytes, sha256_file
 from sel_edge.core.frames import Frames, noun
+from sel_edge.mcu.image import Image
+from sel_edge.mcu.read import read_image
 
 MIN_ANCHORS_PER_CLASS = 2
 """The fewest that work: one to replay, and one that only the guard sees."""
@@ -126,6 +129,21 @@ class Bundle:
         """
         return dict(map_tensors(self.member(WEIGHTS_FILE)))
 
+    def mcu_image(self) -> Image:
+        """The model image for microcontrollers.
+
+        Raises:
+            BundleError: there is none, or it is damaged.
+        """
+        mcu = self.manifest.mcu
+        if mcu is None:
+            raise BundleError(
+                f"The bundle {self.path} holds no model image for microcontrollers.",
+                "One that was exported with --target mcu is expected.",
+                "Export it again with --target mcu --profile NAME.",
+            )
+        return read_image(self.member(mcu.file).read_bytes())
+
     def _anchor_moments(self, count: int) -> NDArray[np.float32] | None:
         moments = self.manifest.moments
         if moments is None:
@@ -183,6 +201,8 @@ def _open(path: Path) -> Bundle:
         if name.endswith(".onnx"):
             _check_external(path, name, manifest.members[WEIGHTS_FILE].bytes)
     _check_layers(path, manifest)
+    if manifest.mcu is not None:
+        check_image(read_image((path / manifest.mcu.file).read_bytes()), path, manifest)
     return Bundle(path, manifest)
 
 

@@ -6,9 +6,6 @@ SubjectPublicKeyInfo PEM. Both are what `openssl pkey` reads.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,12 +14,11 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from sel_edge.core.errors import BundleError, ConfigError, StorageError
+from sel_edge.core.errors import BundleError
 from sel_edge.core.files import sha256_bytes, write_atomic
+from sel_edge.core.key_files import read_private_key, read_public_key, write_private_key
 
 KEY_BYTES, SIGNATURE_BYTES = 32, 64
-MAX_FILE_BYTES = 4096
-_OTHERS = 0o077
 
 
 @dataclass(frozen=True)
@@ -102,11 +98,10 @@ def open_key(path: Path) -> PrivateKey:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        with _for_the_owner_only():
-            write_atomic(path, made)
+        write_private_key(path, made)
     key = load_private_key(path)
     beside, public = public_path(path), _pem(key.public)
-    if not beside.exists() or _read(beside)[0] != public:
+    if not beside.exists() or read_public_key(beside) != public:
         write_atomic(beside, public)
     return key
 
@@ -124,13 +119,7 @@ def load_private_key(path: Path) -> PrivateKey:
         BundleError: it is no Ed25519 key.
         StorageError: it cannot be read.
     """
-    content, mode = _read(path)
-    if mode & _OTHERS:
-        raise ConfigError(
-            f"Other users can read the private key {path} (its mode is {mode & 0o777:04o}).",
-            "A private key that only its owner can read is expected.",
-            f"Run `chmod 600 {path}`, and make a new key if somebody may have copied this one.",
-        )
+    content = read_private_key(path)
     try:
         key = serialization.load_pem_private_key(content, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -147,7 +136,7 @@ def load_public_key(path: Path) -> PublicKey:
         BundleError: it is no Ed25519 key.
         StorageError: it cannot be read.
     """
-    content, _ = _read(path)
+    content = read_public_key(path)
     try:
         key = serialization.load_pem_public_key(content)
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -165,30 +154,6 @@ def _pem(key: PublicKey) -> bytes:
     return Ed25519PublicKey.from_public_bytes(key.raw).public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-
-
-def _read(path: Path) -> tuple[bytes, int]:
-    """The content and mode of a key file, told of one and the same file."""
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            return file.read(MAX_FILE_BYTES), mode
-    except OSError as error:
-        raise StorageError(
-            f"The key {path} cannot be read: {error.strerror or error}.",
-            "A file that this user may read is expected.",
-            "Check the path and its owner.",
-        ) from error
-
-
-@contextmanager
-def _for_the_owner_only() -> Iterator[None]:
-    """Files that are made meanwhile have mode 0600 from the beginning."""
-    before = os.umask(_OTHERS)
-    try:
-        yield
-    finally:
-        os.umask(before)
 
 
 def _no_key(path: Path, detail: str) -> BundleError:

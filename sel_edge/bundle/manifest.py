@@ -15,6 +15,7 @@ from sel_edge.core.embarrassment import TEMPERATURE
 from sel_edge.core.errors import BundleError
 from sel_edge.core.files import canonical_json, sha256_bytes
 from sel_edge.core.standin import StandIn
+from sel_edge.mcu.image import MAX_BYTES as MAX_IMAGE_BYTES
 
 SCHEMA = 2
 """The version that is written."""
@@ -26,6 +27,9 @@ MOMENTS_FILE = "moments.onnx"
 WEIGHTS_FILE = "weights.safetensors"
 ANCHORS_FILE = "anchors.safetensors"
 INT8_FILE = "infer-int8.onnx"
+MCU_FILE = "mcu.img"
+OPTIONAL = ("mcu", "moments")
+"""Keys that a manifest lacks where it has no such thing."""
 MEMBERS = (GRAPH_FILE, WEIGHTS_FILE, ANCHORS_FILE)
 """The files that every bundle has."""
 
@@ -69,6 +73,21 @@ class Moments:
 
 
 @dataclass(frozen=True)
+class Mcu:
+    """The model image for microcontrollers.
+
+    Attributes:
+        file: always `MCU_FILE`.
+        profile: name of the board that it was exported for.
+        arena_bytes: memory of one inference.
+    """
+
+    file: str
+    profile: str
+    arena_bytes: int
+
+
+@dataclass(frozen=True)
 class Member:
     """A file of the bundle: its SHA-256 in hex digits and its size."""
 
@@ -94,6 +113,7 @@ class Manifest:
         rungs: name, one of `RUNGS` -> a way of learning that the bundle holds graphs for.
         int8: file of the forward graph in 8-bit integers; None where there is none.
         moments: what moments.onnx says of a frame; None where there is no such graph.
+        mcu: the model image for microcontrollers; None where there is none.
         members: file name -> hash and size; filled in by `write_bundle`.
         schema: version of the format; filled in by `write_bundle`.
     """
@@ -112,6 +132,7 @@ class Manifest:
     rungs: Mapping[str, Rung] = field(default_factory=dict)
     int8: str | None = None
     moments: Moments | None = None
+    mcu: Mcu | None = None
     members: Mapping[str, Member] = field(default_factory=dict)
     schema: int = SCHEMA
 
@@ -120,7 +141,8 @@ class Manifest:
         """The files beside the manifest that a bundle with this content has."""
         graphs = [graph.file for rung in self.rungs.values() for graph in rung.graphs.values()]
         moments = [] if self.moments is None else [MOMENTS_FILE]
-        return (*MEMBERS, *moments, *graphs, *([] if self.int8 is None else [self.int8]))
+        mcu = [] if self.mcu is None else [self.mcu.file]
+        return (*MEMBERS, *moments, *graphs, *([] if self.int8 is None else [self.int8]), *mcu)
 
     @property
     def bundle_hash(self) -> str:
@@ -139,8 +161,9 @@ class Manifest:
         content = asdict(self)
         if self.schema == FORWARD_ONLY:
             del content["rungs"], content["int8"]
-        if self.moments is None:
-            del content["moments"]
+        for name in OPTIONAL:
+            if content[name] is None:
+                del content[name]
         return content
 
 
@@ -226,6 +249,7 @@ def _with_graphs(manifest: Manifest, fields: Fields) -> Manifest:
         rungs=parse_rungs(fields.object("rungs"), numbers),
         int8=fields.maybe("int8", lambda name: graph_file(fields, name)),
         moments=_moments(fields.object("moments")) if "moments" in fields.names() else None,
+        mcu=_mcu(fields.object("mcu")) if "mcu" in fields.names() else None,
     )
 
 
@@ -245,6 +269,16 @@ def _moments(fields: Fields) -> Moments:
         Moments(
             channels=fields.integer("channels", at_least=1, at_most=MAX_CHANNELS),
             macs=fields.integer("macs", at_least=1, at_most=MAX_MACS),
+        )
+    )
+
+
+def _mcu(fields: Fields) -> Mcu:
+    return fields.finished(
+        Mcu(
+            file=fields.choice("file", (MCU_FILE,)),
+            profile=fields.text("profile"),
+            arena_bytes=fields.integer("arena_bytes", at_least=1, at_most=MAX_IMAGE_BYTES),
         )
     )
 

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,12 @@ from typing import Any
 import click
 
 from sel_edge.bundle.bundle import open_bundle
-from sel_edge.cli.device import given_budget, named_board
+from sel_edge.cli.machine import NamedSource, begin_session, given_budget, named_board
 from sel_edge.cli.options import budget_option, profile_option, threads_option
-from sel_edge.core import provenance
 from sel_edge.core.budget import Budget
 from sel_edge.core.errors import RunDirectoryError
 from sel_edge.core.files import storage_errors
-from sel_edge.core.ledger import LEDGER_FILE, Decision, LedgerWriter, Session, Update
+from sel_edge.core.ledger import LEDGER_FILE, Decision, LedgerWriter, Update
 from sel_edge.core.shortfall import Shortfall
 from sel_edge.core.wallet_file import WALLET_FILE, WalletFile
 from sel_edge.report.costs import of_updates
@@ -93,7 +91,9 @@ def command(
             if dry_run:
                 steps = _priced(runtime, wallet)
             else:
-                steps = _carried_out(runtime, wallet, partial(_begin_session, ledger, board))
+                steps = _carried_out(
+                    runtime, wallet, partial(begin_session, ledger, board, NamedSource(SOURCE))
+                )
     if as_json:
         plans = [_as_dict(step) for step in steps]
         click.echo(json.dumps({"dry_run": dry_run, "notes": notes, "plans": plans}))
@@ -166,22 +166,6 @@ def _carried_out(runtime: Runtime, wallet: _Wallet, begin: Callable[[], None]) -
         shortfall, outcome = wallet.objection(plan), runtime.carry_out(plan)
         steps.append(Step(plan, shortfall, outcome.decisions, outcome.updates))
     return steps
-
-
-def _begin_session(ledger: LedgerWriter, board: Board) -> None:
-    """Say in the ledger which process it is whose joules and decisions follow."""
-    started = datetime.fromtimestamp(board.clock(), UTC)
-    session = Session(
-        frame=ledger.frames(),
-        started_utc=started.isoformat(timespec="seconds"),
-        source=SOURCE,
-        source_sha256="",
-        note="",
-        meter=board.meter.name,
-        energy_origin=board.meter.origin,
-        versions=provenance.versions(),
-    )
-    ledger.record_session(session)
 
 
 def _key(plan: UpdatePlan) -> tuple[str, int]:

@@ -15,9 +15,9 @@ from rich.table import Table
 from sel_edge import zoo
 from sel_edge.cli.board import open_board
 from sel_edge.cli.demo_stream import NEW_CLASSES, DemoStream, plan_stream
-from sel_edge.cli.device import open_runtime
 from sel_edge.cli.export import export_run
 from sel_edge.cli.learning_cost import learning_cost
+from sel_edge.cli.machine import open_runtime
 from sel_edge.cli.pretrain import MAX_SEED, start
 from sel_edge.cli.run import FRAMES_PER_TICK, run_stream
 from sel_edge.core.files import require_free, storage_errors, write_atomic

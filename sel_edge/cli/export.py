@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sel_edge.bundle.bundle import Bundle
 from sel_edge.bundle.preprocessing import MAX_LEVEL, MIN_STD
 from sel_edge.bundle.rungs import MAX_BATCH, RUNGS
 from sel_edge.cli.export_bundle import Exported, make_bundle
+from sel_edge.cli.export_mcu import McuTarget, described, target_of
 from sel_edge.cli.export_onnx import from_onnx
 from sel_edge.cli.export_source import from_run
 from sel_edge.cli.options import chosen_rungs
@@ -20,6 +22,7 @@ from sel_edge.compile.ladder import LadderOptions
 from sel_edge.compile.optimizers import Adam, Sgd
 from sel_edge.core.errors import ConfigError
 from sel_edge.core.files import require_free
+from sel_edge.mcu.image import MAX_CLASSES
 
 OPTIMIZERS = {"sgd": Sgd, "adam": Adam}
 RUN_NOTE = (
@@ -76,6 +79,19 @@ ONNX_NOTE = (
 @click.option(
     "--int8/--no-int8", "with_int8", default=True, help="With or without an int8 forward graph."
 )
+@click.option(
+    "--target",
+    type=click.Choice(["linux", "mcu"]),
+    default="linux",
+    show_default=True,
+    help="mcu: with a model image for a microcontroller.",
+)
+@click.option("--profile", help="The microcontroller, as esp32c3 or a .toml file; with mcu.")
+@click.option(
+    "--class-room",
+    type=click.IntRange(2, MAX_CLASSES),
+    help="Classes that the model image has room for; default: 8 more than there are.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON line.")
 def command(
     run: Path | None,
@@ -87,6 +103,9 @@ def command(
     std: str,
     held_out: bool,
     with_int8: bool,
+    target: str,
+    profile: str | None,
+    class_room: int | None,
     as_json: bool,
     **settings: Any,
 ) -> int:
@@ -97,6 +116,7 @@ def command(
     """
     require_free(out)
     options = _options(**settings)
+    board = _target(target, profile, class_room)
     if run is not None and onnx is None and classes is None and not held_out:
         source, note = from_run(run, data), RUN_NOTE
     elif onnx is not None and run is None and classes is not None and data is not None:
@@ -108,7 +128,7 @@ def command(
             "Either the directory of a run is expected, or --onnx with --classes and --data.",
             "Name one of them with all it needs, and nothing of the other.",
         )
-    _report(make_bundle(source, out, options, with_int8), as_json, note)
+    _report(make_bundle(source, out, options, with_int8, board), as_json, note)
     return 0
 
 
@@ -150,6 +170,19 @@ def _options(
     return LadderOptions(chosen, batch, frames, share, deep_from, OPTIMIZERS[optimizer]())
 
 
+def _target(target: str, profile: str | None, class_room: int | None) -> McuTarget | None:
+    """The microcontroller to export for, if any."""
+    if target == "mcu" and profile is not None:
+        return target_of(profile, class_room)
+    if target == "mcu" or profile is not None or class_room is not None:
+        raise ConfigError(
+            "It is not clear which board the bundle is for.",
+            "A model image needs --target mcu and --profile; --class-room goes with them.",
+            "Name both, such as --target mcu --profile esp32c3, or none of the three.",
+        )
+    return None
+
+
 def _numbers(text: str, at_least: float) -> tuple[float, ...]:
     """Numbers up to MAX_LEVEL."""
     try:
@@ -177,6 +210,7 @@ def _report(exported: Exported, as_json: bool, note: str) -> None:
             "rungs": list(manifest.rungs),
             "absent": exported.absent,
             "untrained": exported.untrained,
+            "mcu": None if exported.mcu is None else asdict(exported.mcu),
             "bytes": sum(member.bytes for member in manifest.members.values()),
         }
         click.echo(json.dumps(result))
@@ -186,6 +220,8 @@ def _report(exported: Exported, as_json: bool, note: str) -> None:
             f"{exported.max_difference:.1e} of the network on all anchors; it can learn by "
             f"{', '.join(manifest.rungs) or 'no rung'}."
         )
+        if exported.mcu is not None:
+            click.echo(described(exported.mcu, manifest.classes))
     for rung, reason in exported.absent.items():
         click.echo(f"Note: there is no rung {rung}: {reason}.", err=True)
     if exported.untrained:

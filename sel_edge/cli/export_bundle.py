@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
@@ -16,24 +16,29 @@ from sel_edge.bundle.manifest import (
     ANCHORS_FILE,
     GRAPH_FILE,
     INT8_FILE,
+    MCU_FILE,
     MOMENTS_FILE,
     WEIGHTS_FILE,
     Manifest,
+    Mcu,
     ModelInfo,
 )
 from sel_edge.cli.export_check import check
+from sel_edge.cli.export_mcu import McuReport, McuTarget, report_on, require_memory
 from sel_edge.cli.export_source import Source
 from sel_edge.compile.ladder import LadderOptions
+from sel_edge.compile.mcu import ImageSettings, compile_image
 from sel_edge.compile.package import Package, package
 from sel_edge.core import provenance
 from sel_edge.core.embarrassment import TEMPERATURE
 from sel_edge.core.errors import BundleError
-from sel_edge.core.files import require_free, storage_errors
+from sel_edge.core.files import require_free, sha256_bytes, storage_errors
 from sel_edge.core.frames import Frames, noun
 from sel_edge.core.rng import generator
 from sel_edge.core.standin import StandIn, fit_standin
 from sel_edge.data.corruptions import corrupt
 from sel_edge.data.disturbances import DISTURBANCES
+from sel_edge.mcu.image import Image
 from sel_edge.runtime.preprocess import Preprocessor
 from sel_edge.runtime.session import Session
 
@@ -56,6 +61,7 @@ class Exported:
             without one.
         absent: rung that was asked for and that the network has no use for -> why.
         untrained: parameters that the rung full leaves as they are.
+        mcu: what is said of the model image; None without one.
     """
 
     bundle: Bundle
@@ -63,9 +69,16 @@ class Exported:
     int8_agreement: float | None
     absent: Mapping[str, str]
     untrained: tuple[str, ...]
+    mcu: McuReport | None
 
 
-def make_bundle(source: Source, out: Path, options: LadderOptions, with_int8: bool) -> Exported:
+def make_bundle(
+    source: Source,
+    out: Path,
+    options: LadderOptions,
+    with_int8: bool,
+    target: McuTarget | None = None,
+) -> Exported:
     """Make a bundle.
 
     Args:
@@ -73,17 +86,23 @@ def make_bundle(source: Source, out: Path, options: LadderOptions, with_int8: bo
         out: the bundle directory to make.
         options: which rungs, and for what.
         with_int8: whether it gets an int8 forward graph.
+        target: the microcontroller that it gets a model image for, if any.
 
     Raises:
         BundleError: the network cannot be compiled, or a graph differs from it by more than
             `PARITY_TOLERANCE`.
+        ConfigError: the microcontroller cannot hold the network.
         SelEdgeError: the options, the data or the disk is at fault.
     """
     require_free(out)
     preprocess = Preprocessor(source.preprocessing)
-    calibration = preprocess(source.calibration) if with_int8 else None
-    compiled = package(source.model, options, calibration)
+    calibration = preprocess(source.calibration)
+    compiled = package(source.model, options, calibration if with_int8 else None)
     _require_fit(source, compiled)
+    width = source.width or compiled.width
+    fit = None
+    if target is not None:
+        fit = require_memory(compiled.forward, source.classes, width, target)
     frames = source.anchors.frames
     with TemporaryDirectory(prefix="sel-edge-") as folder, storage_errors(Path(folder)):
         forward = _Forward(Path(folder), compiled, preprocess)
@@ -92,17 +111,24 @@ def make_bundle(source: Source, out: Path, options: LadderOptions, with_int8: bo
         agreement = forward.int8_agreement(frames, logits)
         moments = forward.moments(frames)
     manifest = _manifest(source, compiled, standin, disturbed, agreement)
+    members = dict(compiled.members)
+    report = None
+    if fit is not None:
+        image = _image(source, compiled, standin, fit.target, calibration)
+        members[MCU_FILE] = image.content
+        report = report_on(image, fit, source.preprocessing, frames, logits)
+        manifest = _with_image(manifest, fit.target, report)
     anchors = pack_anchors(frames, source.anchors.labels, features, moments)
     expected, differences = source.predict(frames), list[float]()
     bundle = write_bundle(
         out,
         manifest,
-        {**compiled.members, ANCHORS_FILE: anchors},
+        {**members, ANCHORS_FILE: anchors},
         lambda bundle: differences.append(
             check(bundle, frames, expected, source.last_function, PARITY_TOLERANCE)
         ),
     )
-    return Exported(bundle, differences[0], agreement, compiled.absent, compiled.untrained)
+    return Exported(bundle, differences[0], agreement, compiled.absent, compiled.untrained, report)
 
 
 class _Forward:
@@ -147,6 +173,29 @@ def _require_fit(source: Source, compiled: Package) -> None:
             "Name data and class names that the network was trained for; ?size= and ?mode= convert "
             "folders of images.",
         )
+
+
+def _image(
+    source: Source, compiled: Package, standin: StandIn, target: McuTarget, calibration: Floats
+) -> Image:
+    settings = ImageSettings(
+        source.classes,
+        source.preprocessing,
+        standin,
+        sha256_bytes(compiled.members[WEIGHTS_FILE]),
+        target.room,
+    )
+    return compile_image(compiled.forward, settings, calibration)
+
+
+def _with_image(manifest: Manifest, target: McuTarget, report: McuReport) -> Manifest:
+    """The manifest, with what it says of the model image."""
+    agreement = {"mcu_agreement_on_anchors": report.agreement}
+    return replace(
+        manifest,
+        mcu=Mcu(MCU_FILE, target.profile, report.arena_bytes),
+        provenance={**manifest.provenance, **agreement},
+    )
 
 
 def _calibrate(source: Source, forward: _Forward, clean: Floats) -> tuple[StandIn, list[str]]:

@@ -47,6 +47,7 @@ def describe(manifest: Manifest) -> list[tuple[str, str]]:
         ("model", f"{printable(model.name)}, width {model.width}, {model.parameters:,} parameters"),
         ("forward", f"{2 * model.forward_macs:,} FLOP per {noun(view.frame_shape)}"),
         ("int8", "none" if manifest.int8 is None else manifest.int8),
+        *_mcu(manifest),
         ("classes", names(manifest.classes)),
         _frame(view),
         ("anchors", held_out),
@@ -57,6 +58,14 @@ def describe(manifest: Manifest) -> list[tuple[str, str]]:
         for name, member in manifest.members.items()
     ]
     return [*rows, ("verified", "every hash is right")]
+
+
+def _mcu(manifest: Manifest) -> list[tuple[str, str]]:
+    """The row that says what a microcontroller runs, if there is such a thing."""
+    mcu = manifest.mcu
+    if mcu is None:
+        return []
+    return [("mcu", f"{mcu.file} for {printable(mcu.profile)}, arena {mcu.arena_bytes:,} bytes")]
 
 
 def _frame(view: Preprocessing) -> tuple[str, str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from sel_edge.bundle.bundle import Bundle
 from sel_edge.cli.board import open_board
@@ -60,11 +62,56 @@ def require_fitting(network: Bundle, stream: Stream, state: Path, option: str) -
         )
 
 
+class Source(Protocol):
+    """Where frames come from.
+
+    Attributes:
+        spec: as a person would name it.
+        sha256: of what it consists of; "" where that is not known beforehand.
+        note: what every record made with it must say.
+    """
+
+    @property
+    def spec(self) -> str: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+    @property
+    def note(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class NamedSource:
+    """A source of which nothing but its name is known."""
+
+    spec: str
+    sha256: str = ""
+    note: str = ""
+
+
+def begin_session(ledger: LedgerWriter, board: Board, source: Source) -> None:
+    """Say in the ledger which process it is whose joules and decisions follow."""
+    started = datetime.fromtimestamp(board.clock(), UTC)
+    ledger.record_session(
+        Session(
+            frame=ledger.frames(),
+            started_utc=started.isoformat(timespec="seconds"),
+            source=source.spec,
+            source_sha256=source.sha256,
+            note=source.note,
+            meter=board.meter.name,
+            energy_origin=board.meter.origin,
+            versions=provenance.versions(),
+        )
+    )
+
+
 def open_runtime(
     bundle: Bundle,
     ledger: LedgerWriter,
     board: Board,
-    stream: Stream,
+    source: Source,
     budget: Budget | None = None,
     threads: int | None = None,
     config: RuntimeConfig | None = None,
@@ -77,19 +124,6 @@ def open_runtime(
     with ExitStack() as undo:
         runtime = undo.enter_context(Runtime(bundle, ledger, board, budget, config, threads))
         ledger.identify("network", f"{name}, trained on {trained_on}".rstrip(", "))
-        ledger.record_session(
-            Session(
-                frame=ledger.frames(),
-                started_utc=datetime.fromtimestamp(board.clock(), UTC).isoformat(
-                    timespec="seconds"
-                ),
-                source=stream.spec,
-                source_sha256=stream.sha256,
-                note=stream.note,
-                meter=board.meter.name,
-                energy_origin=board.meter.origin,
-                versions=provenance.versions(),
-            )
-        )
+        begin_session(ledger, board, source)
         undo.pop_all()  # from here on the caller closes it
     return runtime

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from sel_edge.bundle.bundle import open_bundle
-from sel_edge.cli.device import given_budget, named_board, open_runtime, require_fitting
 from sel_edge.cli.learning_cost import learning_cost
+from sel_edge.cli.machine import given_budget, named_board, open_runtime, require_fitting
 from sel_edge.cli.options import budget_option, chosen_rungs, profile_option, threads_option
 from sel_edge.cli.signals import stop_on_signal
 from sel_edge.core.errors import INTERRUPTED_EXIT_CODE

@@ -14,8 +14,8 @@ from rich.progress import Progress
 
 from sel_edge.bundle.bundle import Bundle, open_bundle
 from sel_edge.cli.board import rates_of
-from sel_edge.cli.device import given_budget, open_runtime, require_fitting
 from sel_edge.cli.learning_cost import learning_cost
+from sel_edge.cli.machine import given_budget, open_runtime, require_fitting
 from sel_edge.cli.options import budget_option, threads_option
 from sel_edge.cli.run import FRAMES_PER_TICK
 from sel_edge.cli.signals import stop_on_signal

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sel_edge.bundle.manifest import GRAPH_FILE, INT8_FILE, MOMENTS_FILE, WEIGHTS_FILE, Moments
 from sel_edge.bundle.rungs import Rung
 from sel_edge.compile.blocks import layers_of
+from sel_edge.compile.forward import Forward
 from sel_edge.compile.graph import Model, to_model
 from sel_edge.compile.ladder import LadderOptions, compile_ladder
 from sel_edge.compile.moments import moments_graph
@@ -35,6 +36,7 @@ class Package:
         parameters: numbers in weights and biases.
         forward_macs: multiply-accumulates of one sample.
         moments: what the manifest says of the graph of that name, if there is one.
+        forward: the folded network.
     """
 
     members: Mapping[str, bytes]
@@ -50,6 +52,7 @@ class Package:
     parameters: int
     forward_macs: int
     moments: Moments | None
+    forward: Forward
 
 
 def package(
@@ -97,4 +100,5 @@ def package(
         parameters=sum(value.size for value in weights.values.values()),
         forward_macs=ladder.forward_macs,
         moments=stem[1] if stem else None,
+        forward=forward,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,9 +82,11 @@ class Geometry:
 
 
 def geometry(graph: Graph, node: Node) -> Geometry:
-    """The geometry of a Conv, MaxPool or AveragePool on an input of fixed shape."""
-    sizes = graph.shape(node.inputs[0])[2:]
-    outputs = graph.shape(node.outputs[0])[2:]
+    """The geometry of a Conv, MaxPool or AveragePool on an input of fixed height and width."""
+    sizes, outputs = (
+        replace(graph.types[name], shape=graph.types[name].shape[2:]).fixed
+        for name in (node.inputs[0], node.outputs[0])
+    )
     rank = len(sizes)
     kernel = tuple(node.get("kernel_shape", None) or graph.shape(node.inputs[1])[2:])
     strides = tuple(node.get("strides", None) or (1,) * rank)

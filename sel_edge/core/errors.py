@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -78,6 +79,47 @@ class DivergenceError(SelEdgeError):
     kind = "divergence"
 
 
+class LinkError(SelEdgeError):
+    """A board does not answer, refuses, or answers what cannot be right."""
+
+    exit_code = 11
+    kind = "link"
+
+
+class NoAnswerError(LinkError):
+    """Nothing came back in time, however often it was asked."""
+
+
+class OtherVersionError(LinkError):
+    """A board and this program have no version of the messages in common."""
+
+
+class WrongDeviceError(LinkError):
+    """Another board is on the line than the one that was asked for."""
+
+
+class RefusedError(LinkError):
+    """A board's answer was no.
+
+    Attributes:
+        status: the number of the answer, as docs/SPEC.md lists them.
+        name: its name there.
+        fields: what the board told with it; hashes and nonces as hex digits.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        name: str,
+        fields: Mapping[str, int | str],
+        expected: str,
+        action: str,
+    ) -> None:
+        self.status, self.name, self.fields = status, name, dict(fields)
+        told = ", ".join(f"{field} {value}" for field, value in fields.items())
+        super().__init__(f"The board refused: {name}{told and f' ({told})'}.", expected, action)
+
+
 INTERRUPTED_EXIT_CODE = 130
 
 ERROR_KINDS: tuple[type[SelEdgeError], ...] = (
@@ -89,4 +131,5 @@ ERROR_KINDS: tuple[type[SelEdgeError], ...] = (
     StorageError,
     GateError,
     DivergenceError,
+    LinkError,
 )

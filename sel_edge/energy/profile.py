@@ -106,6 +106,8 @@ def profile_names() -> list[str]:
 def load_profile(name_or_path: str | Path) -> DeviceProfile:
     """Read a profile by its name, or from a file if the argument ends in .toml.
 
+    Hyphens in names may be left out, as in esp32c3.
+
     Raises:
         ConfigError: there is none, or its keys or values are not those of a profile.
     """
@@ -172,7 +174,9 @@ def _directory() -> Path:
 
 def _path(name_or_path: str | Path) -> Path:
     text = str(name_or_path)
-    path = Path(text) if text.endswith(".toml") else _directory() / f"{Path(text).name}.toml"
+    known = {name.replace("-", ""): name for name in profile_names()}
+    stem = known.get(text.replace("-", ""), Path(text).name)
+    path = Path(text) if text.endswith(".toml") else _directory() / f"{stem}.toml"
     if not path.is_file():
         raise ConfigError(
             f"There is no device profile {text}.",

@@ -18,6 +18,7 @@ from sel_edge.bundle.keys import load_public_key, public_path
 from sel_edge.bundle.manifest import GRAPH_FILE
 from sel_edge.core.errors import RunDirectoryError
 from sel_edge.core.ledger import DecisionKind, LedgerWriter, read_ledger
+from sel_edge.link.frames import FrameDecoder
 from sel_edge.runtime.deltas import apply
 from sel_edge.runtime.engine import Engine
 from sel_edge.runtime.network import bundle_network
@@ -25,11 +26,13 @@ from sel_edge.runtime.slot_book import SlotBook
 from sel_edge.runtime.slots import KEY_FILE, SLOTS_DIRECTORY
 from tests.core.ledgers import TICK
 from tests.frozen.learning import losses, magnitudes, renormalized, told
+from tests.frozen.linked import MESSAGES, PACKETS, linked
 
 FROZEN = Path(__file__).parent
 EXPECTED = json.loads((FROZEN / "v1.json").read_text())
 BUNDLES = {1: EXPECTED, 2: json.loads((FROZEN / "bundle-v2.json").read_text())}
 DEVICE = json.loads((FROZEN / "device-v2.json").read_text())
+LINK = json.loads((FROZEN / "link-v1.json").read_text())
 SLOTS = {v: json.loads((FROZEN / f"slots-v{v}.json").read_text()) for v in (1, 2)}
 
 
@@ -140,3 +143,14 @@ def test_slots_and_deltas_of_every_version(version, tmp_path):
     files = (folder / SLOTS_DIRECTORY / "deltas").iterdir()
     sizes = {path.stem: path.stat().st_size for path in files}
     assert {entry.delta: entry.bytes for entry in history.entries} == sizes
+
+
+def test_messages_and_frames_of_link_version_1_are_still_written_like_that():
+    assert linked() == LINK
+
+
+def test_messages_and_frames_of_link_version_1_are_still_read():
+    for content, message in zip(LINK["messages"].values(), MESSAGES, strict=True):
+        assert type(message).decode(bytes.fromhex(content)) == message
+    for content, packet in zip(LINK["packets"], PACKETS, strict=True):
+        assert FrameDecoder(packet.kind).feed(bytes.fromhex(content)) == [packet]

@@ -36,6 +36,7 @@ from sel_edge.core.ledger import LEDGER_FILE, Session
 from sel_edge.core.ledger_file import LEDGER
 from sel_edge.core.standin import StandIn
 from sel_edge.data.stream import FrameBatch
+from sel_edge.link import frames
 from sel_edge.pretrain.model import BasicBlock
 from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.engine import Engine
@@ -44,6 +45,7 @@ from sel_edge.runtime.preprocess import Preprocessor
 from sel_edge.runtime.slots import KEY_FILE, SLOTS_DIRECTORY, open_slots
 from tests.compile.networks import InvertedResidual, Network, exported, settled
 from tests.frozen.learning import CHANNELS, losses, magnitudes, renormalized, told
+from tests.frozen.linked import linked
 from tests.runtime import conftest
 from tests.runtime.conftest import CLASSES, NEW_CLASS, build_bundle
 from tests.runtime.faded import fade
@@ -67,9 +69,10 @@ SESSION = Session(
 
 
 def main(folder: Path) -> None:
-    """A bundle, a device that ran it, a bundle of a deeper network, slots of that network."""
+    """A bundle, a device that ran it, a bundle of a deeper network, slots of it, the link."""
     freeze_device(folder, freeze_bundle(folder))
     freeze_slots(folder, freeze_trainable(folder))
+    save(folder / f"link-v{frames.VERSION}.json", linked())
 
 
 def freeze_bundle(folder: Path) -> Bundle:

@@ -57,6 +57,10 @@ def life(asking: Asking, head: Head, network: Network) -> Life:
     return Life(asking, head, network)
 
 
+def about_priors(reasons: list[str]) -> list[str]:
+    return [one.rpartition(" of the frames, was")[0][:-4] for one in reasons if ", was " in one]
+
+
 def test_nothing_is_asked_while_nothing_changes(life: Life) -> None:
     assert life.see(4096) == []
 
@@ -64,9 +68,8 @@ def test_nothing_is_asked_while_nothing_changes(life: Life) -> None:
 def test_a_class_that_takes_over_is_told_once_and_is_normal_then(life: Life, head: Head) -> None:
     life.see(NORMAL_FRAMES)
     name = head.classes[0]
-    reasons = life.see(2048, name, seed=1)
-    assert len(reasons) == 1 and reasons[0].startswith(f"{name} is ")
-    assert any("of the frames, was" in reason for reason in life.see(1024, seed=2))
+    assert about_priors(life.see(2048, name, seed=1)) == [f"{name} is"]
+    assert about_priors(life.see(1024, seed=2))  # they come as often as before again
 
 
 def test_strangers_are_told_of(life: Life) -> None:
@@ -80,7 +83,8 @@ def test_another_head_begins_anew(
     life = Life(asking, head, network)
     life.see(NORMAL_FRAMES)
     asking.adopt(Head(head.weight * 1.01, head.bias, head.classes), none_learned(bundle))
-    assert life.see(NORMAL_FRAMES, head.classes[0], seed=1) == []  # that is normal now
+    reasons = life.see(NORMAL_FRAMES, head.classes[0], seed=1)
+    assert not about_priors(reasons)  # that is normal now
 
 
 def test_the_same_head_goes_on(
@@ -89,7 +93,7 @@ def test_the_same_head_goes_on(
     life = Life(asking, head, network)
     life.see(NORMAL_FRAMES)
     asking.adopt(Head(head.weight.copy(), head.bias, head.classes), none_learned(bundle))
-    assert len(life.see(NORMAL_FRAMES, head.classes[0], seed=1)) == 1
+    assert len(about_priors(life.see(NORMAL_FRAMES, head.classes[0], seed=1))) == 1
 
 
 def test_watching_is_charged(asking: Asking) -> None:

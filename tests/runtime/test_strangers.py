@@ -146,12 +146,13 @@ def test_a_class_that_was_learned_is_no_stranger_and_others_are(
     look(strangers, head, new(network))
     assert strangers.signal().score >= ON_SIGMA
     strangers.adopt(grown, learned)
-    noise = np.random.default_rng(0).integers(0, 256, (WINDOW_FRAMES, SIDE, SIDE, 1))
+    board = np.indices((SIDE, SIDE)).sum(axis=0)[..., None] % 2 * 200
+    boards = board + np.random.default_rng(0).integers(0, 40, (WINDOW_FRAMES, SIDE, SIDE, 1))
     for one in (strangers, Strangers(grown, anchors.features, learned)):
         found = look(one, grown, np.concatenate([known(network), new(network)]))
         assert one.signal().score < ON_SIGMA
         assert found.share.mean() < 0.7
-        look(one, grown, network.features(noise.astype(np.uint8)))
+        look(one, grown, network.features(boards.astype(np.uint8)))
         assert one.signal().score >= ON_SIGMA
 
 
