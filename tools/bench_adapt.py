@@ -137,7 +137,7 @@ def main() -> None:
         "way_ms": times,
         "networks": networks.notes(),
         "new_classes": list(NEW_CLASSES),
-        "data": _without_folders(options.data),
+        "data": without_folders(options.data),
         "data_note": networks.splits.note,
         "commit": started,
         "machine": provenance.machine(),
@@ -228,7 +228,7 @@ def _recorded(file: Path | None, key: str) -> Any:
     return json.loads(file.read_text())[key] if file else None
 
 
-def _without_folders(spec: str) -> str:
+def without_folders(spec: str) -> str:
     """A SPEC with the file's name alone: where it lay is nobody's business."""
     kind, _, rest = spec.partition(":")
     path, mark, rules = rest.partition("?")

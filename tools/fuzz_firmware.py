@@ -6,8 +6,8 @@ libFuzzer, else by gcc and a small program that mutates seeds.
     python -m tools.fuzz_firmware [--inputs 1000000] [--quick] [--seed 1] [--jobs 1] [--standalone]
 
 The last line is one JSON object: `fuzz_inputs`, `fuzz_accepted` (inputs that were accepted though
-they are no image, area or delta that was made), `crashes`, `driver` and, in `per_target`, the
-numbers of each.
+they are no image, area or delta that was made), `crashes`, `driver`, in `per_target` the
+numbers of each, machine and commit.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sel_edge.core import provenance
 from sel_edge.link.frames import Kind, Packet
 from sel_edge.mcu.image import Image
 from sel_edge.mcu.payload import difference
@@ -53,7 +54,7 @@ class Outcome:
 
     Attributes:
         inputs: that were tried.
-        accepted, crashes: inputs that were wrong in this way. A target ends at the first.
+        accepted, crashes: inputs that were wrong in this way. A process ends at the first.
     """
 
     inputs: int
@@ -63,7 +64,7 @@ class Outcome:
 
 def main() -> int:
     """Returns the exit code: 0 if nothing was found."""
-    arguments = _arguments()
+    arguments, commit = _arguments(), provenance.commit()
     total = QUICK_INPUTS if arguments.quick else arguments.inputs
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -71,17 +72,25 @@ def main() -> int:
         _write_seeds(folder)
         _build_core(driver, folder)
 
-        def work(target: str) -> Outcome:
-            return _fuzz(target, round(total * SHARES[target]), arguments.seed, driver, folder)
+        parts = arguments.jobs
 
-        with ThreadPoolExecutor(arguments.jobs) as pool:
-            outcomes = dict(zip(SHARES, pool.map(work, SHARES), strict=True))
+        def work(target: str, part: int) -> Outcome:
+            inputs = round(total * SHARES[target])
+            own = inputs * (part + 1) // parts - inputs * part // parts
+            return _fuzz(target, own, arguments.seed + part, folder)
+
+        with ThreadPoolExecutor(parts) as pool:
+            list(pool.map(lambda target: _build(target, driver, folder), SHARES))
+            futures = {t: [pool.submit(work, t, part) for part in range(parts)] for t in SHARES}
+            outcomes = {target: _sum(f.result() for f in fs) for target, fs in futures.items()}
     found = {
         "fuzz_inputs": sum(outcome.inputs for outcome in outcomes.values()),
         "fuzz_accepted": sum(outcome.accepted for outcome in outcomes.values()),
         "crashes": sum(outcome.crashes for outcome in outcomes.values()),
         "driver": driver,
         "per_target": {target: asdict(outcome) for target, outcome in outcomes.items()},
+        "machine": provenance.machine(),
+        "commit": commit,
     }
     print(json.dumps(found))
     return 1 if found["fuzz_accepted"] or found["crashes"] else 0
@@ -93,7 +102,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_INPUTS} inputs")
     parser.add_argument("--seed", type=int, default=1, help="1 or more")
     parser.add_argument("--standalone", action="store_true", help="gcc even if clang is there")
-    parser.add_argument("--jobs", type=int, default=1, help="targets at a time")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that share the inputs")
     return parser.parse_args()
 
 
@@ -111,10 +120,16 @@ def _driver(folder: Path) -> str:
     return LIBFUZZER
 
 
-def _fuzz(target: str, inputs: int, seed: int, driver: str, folder: Path) -> Outcome:
-    """Build a harness and run it; what it says when it ends too early goes to stderr."""
-    harness = _build(target, driver, folder)
-    corpus = folder / f"{target}-corpus"
+def _sum(parts: Iterable[Outcome]) -> Outcome:
+    """What came of all parts of a target."""
+    rows = [(part.inputs, part.accepted, part.crashes) for part in parts]
+    return Outcome(*map(sum, zip(*rows, strict=True)))
+
+
+def _fuzz(target: str, inputs: int, seed: int, folder: Path) -> Outcome:
+    """Run a harness; what it says when it ends too early goes to stderr."""
+    harness = folder / f"fuzz_{target}"
+    corpus = folder / f"{target}-corpus-{seed}"
     corpus.mkdir()
     for number, content in enumerate(_corpus(target)):
         (corpus / str(number)).write_bytes(content)
@@ -141,7 +156,8 @@ def _build_core(driver: str, folder: Path) -> None:
     subprocess.run([*compiler, *FLAGS, "-c", *map(str, sources)], check=True, cwd=folder)
 
 
-def _build(target: str, driver: str, folder: Path) -> Path:
+def _build(target: str, driver: str, folder: Path) -> None:
+    """A harness, in the folder."""
     here, harness = FIRMWARE / "fuzz", folder / f"fuzz_{target}"
     sources = [here / f"fuzz_{target}.c", here / "fuzz.c", *folder.glob("sel_*.o")]
     if target == "device":
@@ -152,7 +168,6 @@ def _build(target: str, driver: str, folder: Path) -> Path:
     includes = [f"-I{place}" for place in (FIRMWARE / "core", here, folder)]
     command = [*_COMPILERS[driver], *FLAGS, *main, *includes, *map(str, sources)]
     subprocess.run([*command, "-o", str(harness)], check=True)
-    return harness
 
 
 def _networks() -> tuple[Image, Image, bytes, bytes]:

@@ -9,6 +9,7 @@ as a whole. `tests/test_docs.py` checks that both are what this tool would write
 from __future__ import annotations
 
 import argparse
+import functools
 import inspect
 import json
 import re
@@ -211,6 +212,64 @@ def stories_table() -> str:
     return "\n".join([*rows, "", note, ""])
 
 
+def microcontrollers_table() -> str:
+    """What two networks cost a microcontroller, and what was proved of all that runs there."""
+    record = _read(RECORDS / "mcu.json")
+    networks = list(record["networks"].values())
+    rows = [
+        "| ResNet-18, int8, on RV32IMC | width 8, 10 classes | width 16, 8 classes |",
+        "|---|---|---|",
+        _cells("image in flash, memory of an inference", networks, _image_and_arena),
+        _cells(MCU_INSTRUCTIONS, networks, _instructions),
+        _cells("accuracy in fp32, on the device", networks, _accuracies),
+    ]
+    for rung, words in MCU_DELTAS.items():
+        rows.append(_cells(words, networks, functools.partial(_delta, rung=rung)))
+    links = record["link_efficiency"]
+    speeds = " and ".join(f"{share:.1%} of {int(baud):,}" for baud, share in links.items())
+    compared = " and ".join(f"{network['compared_images']:,}" for network in networks)
+    note = (
+        f"The core is {record['code_bytes']:,} bytes of code. On {compared} test images Python, C "
+        f"with both kernels and the emulated core differ in {record['mismatches']} answers, every "
+        f"logit compared. An image takes {speeds} baud. After {record['power_cuts']:,} power cuts "
+        f"at and inside flash operations {record['bricks']} boards had neither network; of "
+        f"{record['fuzz_inputs']:,} fuzzed inputs {record['fuzz_accepted']} were accepted wrongly. "
+        "From [docs/records/mcu.json](docs/records/mcu.json), written by `tools/bench_mcu.py`; "
+        "[how](docs/MEASURING.md)."
+    )
+    return "\n".join([*rows, "", note, ""])
+
+
+MCU_INSTRUCTIONS = "instructions of an inference, and for a multiply-add of 3x3 convolutions"
+MCU_DELTAS = {
+    "norm": "delta of `norm`: statistics of every layer",
+    "head": "delta of `head`: rows of all classes",
+    "tail": "delta of `tail`: 10 % of the last block's channels",
+}
+
+
+def _cells(words: str, networks: list[Any], told: Callable[[Any], str]) -> str:
+    return f"| {' | '.join([words, *map(told, networks)])} |"
+
+
+def _image_and_arena(network: Any) -> str:
+    return f"{network['model_bytes']:,} and {network['arena_bytes']:,} bytes"
+
+
+def _instructions(network: Any) -> str:
+    each = network["instructions_per_mac"]
+    return f"{network['inference_instructions'] / 1e6:.1f} M, {each:.2f}"
+
+
+def _accuracies(network: Any) -> str:
+    return f"{network['accuracy_fp32']:.1%}, {network['accuracy_device']:.1%}"
+
+
+def _delta(network: Any, rung: str) -> str:
+    share = network[f"delta_share_{rung}"]
+    return f"{network[f'delta_bytes_{rung}']:,} bytes, {share:.1%} of the image"
+
+
 def _percent(share: float | None, digits: int = 1) -> str:
     return "" if share is None else f"{share:.{digits}%}"
 
@@ -221,6 +280,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "step": step_table,
     "training-step": training_step_table,
     "stories": stories_table,
+    "microcontrollers": microcontrollers_table,
 }
 
 

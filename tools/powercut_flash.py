@@ -7,7 +7,8 @@ erases may end half-done. After every cut, and a second one while the step is re
 must run the network before or after the step, and must be able to finish the step, or to take
 another one instead. Prints one JSON object as the last line: `power_cuts`, `bricks` (neither
 network, or not finished), `corrupted_executed` (something else than the network in use), `replays`
-(an old step done again), `violations` (of the rules of NOR flash), `seconds`, `seed`. Needs gcc.
+(an old step done again), `violations` (of the rules of NOR flash), `seconds`, `seed`,
+machine and commit. Needs gcc.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sel_edge.core import provenance
 from sel_edge.mcu.running import Running
 from tools.powercut_scenarios import (
     Action,
@@ -207,12 +209,12 @@ def main() -> None:
     parser.add_argument("--cuts", type=int, default=CUTS, help="at least so many")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_CUTS} cuts")
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    options, commit = parser.parse_args(), provenance.commit()
     with tempfile.TemporaryDirectory() as directory:
         library = build_library(Path(directory))
         cuts = QUICK_CUTS if options.quick else options.cuts
         found = run(library, cuts, options.seed, lambda line: print(line, file=sys.stderr))
-    print(json.dumps(found))
+    print(json.dumps({**found, "machine": provenance.machine(), "commit": commit}))
 
 
 if __name__ == "__main__":

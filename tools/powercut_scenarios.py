@@ -12,16 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.mcu.image import Image, pack_texts
-from sel_edge.mcu.layer import Layer, Operation, pack_rows, tensor_bytes
+from sel_edge.mcu.layer import pack_rows
 from sel_edge.mcu.manifest import TO_IMAGE, Manifest, delta_manifest, rollback_manifest
 from sel_edge.mcu.payload import difference
 from sel_edge.mcu.reference import infer
 from sel_edge.mcu.running import Running, running
-from sel_edge.mcu.standin import Curve
+from tools.small_network import CHANNELS, SIDE, grown, small_image
 
-INPUT: tuple[int, int, int] = (3, 4, 4)
 WIDTH = 24
-CLASSES, ROOM = ("cat", "dog", "owl"), 5
 CONV, HEAD = 0, 2
 """Numbers of the layers with weights."""
 
@@ -53,74 +51,13 @@ class Step:
 
 
 def board_image(seed: int = 0) -> Image:
-    """A convolution, a global average and a classifier with room for two more classes."""
-    rng = np.random.default_rng(seed)
-    cells = (WIDTH, *INPUT[1:])
-    conv = Layer(
-        Operation.CONV,
-        source=0,
-        target=tensor_bytes(INPUT),
-        in_shape=INPUT,
-        out_shape=cells,
-        scale=0.05,
-        kernel=(3, 3),
-        stride=(1, 1),
-        padding=(1, 1, 1, 1),
-        groups=1,
-        zero_in=128,
-        greatest=255,
-        weight="conv.weight",
-        rows=_rows(rng, WIDTH, (INPUT[0], 3, 3)),
-        parameters=_parameters(rng, WIDTH, 50_000, 6),
-    )
-    average = Layer(
-        Operation.GLOBAL_AVERAGE,
-        source=conv.target,
-        target=conv.target + tensor_bytes(cells),
-        in_shape=cells,
-        out_shape=(WIDTH, 1, 1),
-        scale=0.05,
-        greatest=255,
-        multiplier=1 << 30,
-        shift=10,
-    )
-    head = Layer(
-        Operation.LINEAR,
-        source=average.target,
-        target=average.target + WIDTH,
-        in_shape=(WIDTH, 1, 1),
-        out_shape=(ROOM, 1, 1),
-        scale=1 / 256,
-        kernel=(1, 1),
-        stride=(1, 1),
-        groups=1,
-        greatest=255,
-        weight="fc.weight",
-        rows=_rows(rng, len(CLASSES), (WIDTH, 1, 1)),
-        parameters=_parameters(rng, len(CLASSES), 500, 3),
-    )
-    tensors = head.target + 4 * ROOM
-    return Image(
-        weights_sha256="00" * 32,
-        arena_bytes=tensors + conv.scratch_bytes,
-        scratch_bytes=conv.scratch_bytes,
-        input_shape=INPUT,
-        input_offset=0,
-        input_scale=1 / 128,
-        pixels=None,
-        classes=CLASSES,
-        most_classes=ROOM,
-        features=WIDTH,
-        features_layer=1,
-        standin=Curve((0, 30_000, 65_535), (0, 300, 900)),
-        layers=(conv, average, head),
-    )
+    """A network whose whole delta takes two chunks."""
+    return small_image(seed, WIDTH)
 
 
 def board_input(seed: int = 0) -> NDArray[np.uint8]:
     """One input as a board takes it, uint8 [height, width, channels]."""
-    channels, height, width = INPUT
-    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
+    return np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, CHANNELS), np.uint8)
 
 
 def rescaled(network: Running, seed: int, channels: slice = slice(None)) -> Running:
@@ -135,18 +72,9 @@ def rewritten(network: Running, seed: int, layer: int, channels: slice = slice(N
     """Other weights in some channels of a layer; of the last one, in those of its classes."""
     rng = np.random.default_rng((1, seed))
     rows, there = network.rows[layer].copy(), np.flatnonzero(network.rows[layer][:, 0])[channels]
-    rows[there] = _rows(rng, len(there), network.image.layers[layer].row_shape)
+    shape = (len(there), *network.image.layers[layer].row_shape)
+    rows[there] = pack_rows(rng.integers(-63, 64, shape))
     return _with(network, rows={layer: rows})
-
-
-def with_class(network: Running, seed: int, name: str) -> Running:
-    """One class more."""
-    rng, number = np.random.default_rng(seed), len(network.classes)
-    rows, parameters = network.rows[HEAD].copy(), network.parameters[HEAD].copy()
-    rows[number] = _rows(rng, 1, (WIDTH, 1, 1))
-    parameters[number] = _parameters(rng, 1, 500, 3)
-    more = _with(network, rows={HEAD: rows}, parameters={HEAD: parameters})
-    return dataclasses.replace(more, classes=(*network.classes, name))
 
 
 def content_of(network: Running) -> bytes:
@@ -293,9 +221,9 @@ def _resumed() -> Host:
 
 def _grown() -> Host:
     host = _pushed(1)
-    host.push(with_class(host.network, 8, "newt"))
+    host.push(grown(host.network, 8))
     host.push(rewritten(host.network, 9, CONV))
-    host.push(rewritten(with_class(host.network, 10, "yak"), 10, CONV))
+    host.push(rewritten(grown(host.network, 10), 10, CONV))
     host.push(rewritten(host.network, 11, HEAD))
     host.push(rewritten(host.network, 12, CONV))
     return host
@@ -341,14 +269,3 @@ def _with(
         rows=tuple((rows or {}).get(n, network.rows[n]) for n in numbers),
         parameters=tuple((parameters or {}).get(n, network.parameters[n]) for n in numbers),
     )
-
-
-def _rows(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    return pack_rows(rng.integers(-63, 64, (count, *shape)))
-
-
-def _parameters(
-    rng: np.random.Generator, count: int, largest: int, shift: int
-) -> NDArray[np.int32]:
-    bias = rng.integers(-largest, largest, count)
-    return np.stack([bias, np.full(count, (1 << 30) | shift)], axis=1).astype(np.int32)

@@ -13,7 +13,9 @@ import numpy as np
 
 from sel_edge.cli.line import key_of, key_option, line_options, open_client
 from sel_edge.core.errors import LinkError
-from sel_edge.core.files import new_directory, require_free, write_atomic
+from sel_edge.core.files import require_free, write_atomic
+from sel_edge.link.client import Client
+from sel_edge.link.messages.hello import Hello
 from sel_edge.link.messages.sample import Sample
 from sel_edge.link.messages.status import Fault, Status
 from sel_edge.mcu.manifest import TO_IMAGE, rollback_manifest
@@ -51,7 +53,7 @@ def status_command(port: str, baud: int, timeout_s: float, with_log: bool, as_js
         told = {name: v.hex() if isinstance(v, bytes) else v for name, v in fields.items()}
         click.echo(json.dumps({**told, **({"log": log} if with_log else {})}))
         return 0
-    for line in _in_words(hello.device_id.hex(), status):
+    for line in _in_words(hello, status):
         click.echo(line)
     for line in log.splitlines():
         click.echo(f"  {printable(line)}")
@@ -69,7 +71,10 @@ def status_command(port: str, baud: int, timeout_s: float, with_log: bool, as_js
 )
 @key_option
 @line_options
-def rollback_command(port: str, to: str, key_file: Path, baud: int, timeout_s: float) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON line.")
+def rollback_command(
+    port: str, to: str, key_file: Path, baud: int, timeout_s: float, as_json: bool
+) -> int:
     """Have the board at PORT run an earlier network."""
     with open_client(port, baud, timeout_s) as client:
         status = client.status()
@@ -83,9 +88,17 @@ def rollback_command(port: str, to: str, key_file: Path, baud: int, timeout_s: f
                 else "Say --to image to go back to the model image.",
             )
         depth = TO_IMAGE if to == "image" else 1
-        manifest = rollback_manifest(status.network.hex(), after.hex(), status.counter + 1, depth)
+        before, counter = status.network.hex(), status.next_counter
+        manifest = rollback_manifest(before, after.hex(), counter, depth)
         status = client.rollback(manifest, key_of(client, key_file))
-    click.echo(f"The board runs the network {status.network.hex()[:12]}.")
+        name = client.hello().device_id.hex()
+    network = status.network.hex()
+    if as_json:
+        click.echo(json.dumps({"device": name, "network": network, "image": status.image.hex()}))
+    elif status.network == status.image:
+        click.echo(f"The board {name} runs the network of its model image {network[:12]} again.")
+    else:
+        click.echo(f"The board {name} runs the network {network[:12]} again.")
     return 0
 
 
@@ -95,23 +108,40 @@ def rollback_command(port: str, to: str, key_file: Path, baud: int, timeout_s: f
     "--out",
     type=click.Path(path_type=Path),
     required=True,
-    help="A new directory for them: an .npy each, and samples.json.",
+    help="A new directory for them: an .npy each with the bytes as the board has them, uint8, and "
+    "samples.json, which says what they are.",
 )
 @line_options
-def samples_command(port: str, out: Path, baud: int, timeout_s: float) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print samples.json as one JSON line.")
+def samples_command(port: str, out: Path, baud: int, timeout_s: float, as_json: bool) -> int:
     """Take the samples that wait on the board at PORT.
 
-    The board forgets a sample once the next one is asked for.
+    The board forgets a sample once the next one is asked for. `sel-edge gateway` takes them by
+    itself, and learns from them.
     """
     require_free(out)
-    with open_client(port, baud, timeout_s) as client, new_directory(out) as folder:
-        found = []
-        for sample in client.samples():
-            write_atomic(folder / f"{sample.sample}.npy", _npy(sample))
-            found.append(_as_dict(sample))
-        write_atomic(folder / "samples.json", json.dumps(found, indent=1).encode())
-    click.echo(f"Took {counted(len(found), 'sample')} to {out}.")
+    with open_client(port, baud, timeout_s) as client:
+        found = _take(client, out)
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        taken = f"Took {counted(len(found), 'sample')} to {out}."
+        click.echo(taken if found else "No samples wait.")
     return 0
+
+
+def _take(client: Client, out: Path) -> list[dict[str, Any]]:
+    """Store the samples that wait. What was stored is told of even if it ends in the middle: the
+    board has forgotten it."""
+    found: list[dict[str, Any]] = []
+    try:
+        for sample in client.samples(client.status().samples_waiting):
+            write_atomic(out / f"{sample.sample}.npy", _npy(sample))
+            found.append(_as_dict(sample))
+    finally:
+        if found:
+            write_atomic(out / "samples.json", json.dumps(found, indent=1).encode())
+    return found
 
 
 def _npy(sample: Sample) -> bytes:
@@ -126,10 +156,11 @@ def _as_dict(sample: Sample) -> dict[str, Any]:
     return fields
 
 
-def _in_words(name: str, status: Status) -> list[str]:
+def _in_words(hello: Hello, status: Status) -> list[str]:
+    name, firmware = hello.device_id.hex(), f"{hello.firmware_major}.{hello.firmware_minor}"
     faults = [text for fault, text in FAULTS.items() if status.faults & fault]
-    lines = [f"Board {name}, up {duration(status.uptime_ms / 1000)}."]
-    if not status.faults & (Fault.NO_IMAGE | Fault.IMAGE_DAMAGED):
+    lines = [f"Board {name}, firmware {firmware}, up {duration(status.uptime_ms / 1000)}."]
+    if status.has_network:
         changed = "as it was installed"
         if status.network != status.image:
             changed = f"changed, network {status.network.hex()[:12]} (delta {status.counter})"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,25 +15,38 @@ from rich.console import Console
 
 from sel_edge.bundle.bundle import Bundle, open_bundle
 from sel_edge.cli.line import key_of, key_option, line_options, open_client
-from sel_edge.cli.machine import NamedSource, given_budget, named_board, open_runtime
-from sel_edge.cli.options import budget_option, chosen_rungs, profile_option, threads_option
+from sel_edge.cli.machine import (
+    NamedSource,
+    boards_folder,
+    given_budget,
+    named_board,
+    open_runtime,
+)
+from sel_edge.cli.options import (
+    boards_option,
+    budget_option,
+    chosen_rungs,
+    profile_option,
+    threads_option,
+)
 from sel_edge.cli.signals import stop_on_signal
 from sel_edge.core.budget import Budget
-from sel_edge.core.errors import ConfigError, LinkError
+from sel_edge.core.errors import SelEdgeError
 from sel_edge.core.ledger import LEDGER_FILE, LedgerWriter
-from sel_edge.gateway.courier import Courier
-from sel_edge.gateway.gateway import Gateway, Step
+from sel_edge.gateway.courier import Courier, require_image
+from sel_edge.gateway.gateway import Gateway, Sampling, Step
 from sel_edge.gateway.shelf import Shelf
+from sel_edge.link.keys import open_host_key
 from sel_edge.mcu.image import Image
 from sel_edge.report.wording import printable
 from sel_edge.runtime.board import Board
 from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.session import spare_memory
 
-SENT = "sent"
-"""Folder of what a board was sent, in its state directory."""
 LONGEST_PAUSE_S = 60.0
-"""Between two attempts to reach a board that does not answer."""
+"""Between two attempts to serve a board that cannot be served."""
+NAP_S = 0.1
+"""Longest time in which nobody asks whether it is to stop."""
 
 
 @dataclass(frozen=True)
@@ -66,25 +81,32 @@ class Settings:
 
 
 class Post:
-    """One port. A board that goes away is served again once it is back.
+    """One port. A board that cannot be served, whatever the reason, is tried again and again.
 
     Args:
         port: of the board.
         settings: that hold for every board.
+
+    Attributes:
+        name: of the board that was there last; "" before the first.
+        trouble: why it cannot be served just now; None if it can.
+        news: full sentences that nobody was told yet.
     """
 
     def __init__(self, port: str, settings: Settings) -> None:
         self.port, self._settings = port, settings
         self.name = ""
+        self.trouble: SelEdgeError | None = None
+        self.news: list[str] = []
         self._stack = ExitStack()
         self._gateway: Gateway | None = None
         self._pause_s, self._not_before_s = 1.0, 0.0
 
     def serve(self) -> Step | None:
-        """Look at the board once; None while it is left alone because it did not answer.
+        """Look at the board once; None while it is left alone because of its trouble.
 
         Raises:
-            LinkError: it does not answer, or refuses; it is left alone for a while.
+            SelEdgeError: it cannot be served, and is left alone for a while.
         """
         if time.monotonic() < self._not_before_s:
             return None
@@ -92,12 +114,13 @@ class Post:
             if self._gateway is None:
                 self._gateway = self._open()
             step = self._gateway.step()
-        except LinkError:
-            self.close()
+        except SelEdgeError as error:
+            self.trouble = error
             self._not_before_s = time.monotonic() + self._pause_s
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+            self.close()
             raise
-        self._pause_s = 1.0
+        self.trouble, self._pause_s = None, 1.0
         return step
 
     def close(self) -> None:
@@ -110,8 +133,8 @@ class Post:
         own = self._settings
         client = self._stack.enter_context(open_client(self.port, own.baud, own.timeout_s))
         self.name = client.hello().device_id.hex()
+        require_image(client.status(), own.image)
         folder = own.state / self.name
-        _require_image(self.port, client.status().image.hex(), own.image.hash)
         ledger = self._stack.enter_context(LedgerWriter(folder / LEDGER_FILE))
         source = NamedSource(f"board {self.name}")
         runtime = self._stack.enter_context(
@@ -119,11 +142,11 @@ class Post:
                 own.bundle, ledger, own.machine, source, own.budget, own.threads, own.config
             )
         )
-        client.set_time()
-        client.set_sampling(own.least_embarrassment, own.per_minute)
-        key = key_of(client, own.key_file)
-        courier = Courier(client, key, own.image, Shelf(folder / SENT, own.image))
-        return Gateway(own.bundle, own.image, runtime, client, courier)
+        courier = Courier(client, key_of(client, own.key_file), own.image, Shelf(folder, own.image))
+        how = f"The board is served; answer for its frames with `sel-edge label {folder}`."
+        self.news += [how, *runtime.notes]
+        sampling = Sampling(own.least_embarrassment, own.per_minute)
+        return Gateway(own.bundle, runtime, client, courier, sampling)
 
 
 @click.command("gateway")
@@ -131,13 +154,7 @@ class Post:
 @click.option(
     "--bundle", type=click.Path(path_type=Path), required=True, help="That the boards were given."
 )
-@click.option(
-    "--state",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="A state directory for each board is made in it, named by the board; `sel-edge label`, "
-    "`history` and `report` take them.",
-)
+@boards_option
 @click.option(
     "--least",
     "least_nats",
@@ -161,7 +178,9 @@ class Post:
     show_default=True,
     help="Seconds between two looks at a board that had nothing new.",
 )
-@click.option("--for", "for_s", type=click.FloatRange(0.0), help="Seconds to run; default: on.")
+@click.option(
+    "--for", "for_s", type=click.FloatRange(0.0), help="Seconds to run; default: until Ctrl-C."
+)
 @click.option("--rungs", default=",".join(RuntimeConfig.rungs), show_default=True, help="To use.")
 @key_option
 @line_options
@@ -172,7 +191,7 @@ class Post:
 def command(
     ports: tuple[str, ...],
     bundle: Path,
-    state: Path,
+    state: Path | None,
     least_nats: float,
     per_minute: int,
     every_s: float,
@@ -188,16 +207,19 @@ def command(
 ) -> int:
     """Serve the microcontrollers at PORTS: samples up, learning here, changed channels down.
 
-    Takes the frames that embarrass a board, learns from them and from the labels that
-    `sel-edge label STATE/BOARD` brings, and sends the board what differs once an update was kept.
-    Each board has a ledger of its own. A board that is gone is served again when it is back.
+    Takes the frames that embarrass a board, learns from them and from the labels that `sel-edge
+    label` brings, and sends the board what differs once an update was kept. Each board has a
+    state directory of its own, STATE/BOARD, which `sel-edge label`, `history` and `report` take. A
+    board that does not answer is tried again until it is back. Ctrl-C stops after the work under
+    way.
     """
     spare_memory()
     network = open_bundle(bundle)
+    open_host_key(key_file)  # one that cannot be used is said at once
     settings = Settings(
         bundle=network,
         image=network.mcu_image(),
-        state=state,
+        state=boards_folder(network, state),
         key_file=key_file,
         baud=baud,
         timeout_s=timeout_s,
@@ -209,25 +231,38 @@ def command(
         least_embarrassment=round(256 * least_nats),
         per_minute=per_minute,
     )
-    end_s = None if for_s is None else time.monotonic() + for_s
+    end_s = math.inf if for_s is None else time.monotonic() + for_s
     posts = [Post(port, settings) for port in ports]
     with stop_on_signal() as stop, ExitStack() as stack:
         for post in posts:
             stack.callback(post.close)
-        while not stop() and (end_s is None or time.monotonic() < end_s):
-            served = [_served(post, as_json) for post in posts]
+
+        def is_over() -> bool:
+            return stop() or time.monotonic() >= end_s
+
+        while not is_over():
+            served = [_served(post, as_json) for post in posts if not stop()]
             if not any(served):
-                time.sleep(every_s)
-    return 0
+                _rest(every_s, is_over)
+    return next((post.trouble.exit_code for post in posts if post.trouble), 0)
+
+
+def _rest(seconds: float, is_over: Callable[[], bool]) -> None:
+    until_s = time.monotonic() + seconds
+    while not is_over() and (left_s := until_s - time.monotonic()) > 0:
+        time.sleep(min(left_s, NAP_S))
 
 
 def _served(post: Post, as_json: bool) -> bool:
     """Serve a board and say what happened; whether anything did."""
     try:
         step = post.serve()
-    except LinkError as error:
+    except SelEdgeError as error:
         _say(post, {"error": str(error)}, [str(error)], as_json)
         return False
+    for sentence in post.news:
+        _say(post, {"news": sentence}, [sentence], as_json)
+    post.news.clear()
     if step is None or step == Step():
         return False
     _say(post, asdict(step), _in_words(step), as_json)
@@ -239,7 +274,7 @@ def _say(post: Post, fields: dict[str, object], lines: list[str], as_json: bool)
         click.echo(json.dumps({"board": post.name, "port": post.port, **fields}))
         return
     for line in lines:
-        text = printable(f"{post.name or post.port}  {line}")
+        text = printable(f"{post.name or post.port}: {line}")
         Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -251,12 +286,3 @@ def _in_words(step: Step) -> list[str]:
             f"{step.delivery.network[:12]}"
         )
     return [*lines, step.note] if step.note else lines
-
-
-def _require_image(port: str, found: str, expected: str) -> None:
-    if found != expected:
-        raise ConfigError(
-            f"The board at {port} has the model image {found[:12]}.",
-            f"The bundle's is {expected[:12]}.",
-            "Name the bundle that the board was given, or install this one with `sel-edge deploy`.",
-        )

@@ -69,9 +69,9 @@ def command(
 ) -> int:
     """List the frames whose labels would teach most, and take answers.
 
-    DIR is the state directory of `sel-edge run`, which may be running. An answer is ID=CLASS,
-    with an id from the list; a class that the network does not know yet becomes one with enough
-    labels. The last answer for a frame counts.
+    DIR is the state directory of `sel-edge run`, or that of a board of `sel-edge gateway`; they may
+    be running. An answer is ID=CLASS, with an id from the list; a class that the network does not
+    know yet becomes one with enough labels. The last answer for a frame counts.
     """
     given = [*map(_parsed, answers), *((_checked_id(name), None) for name in not_useful)]
     if source is not None and not source.exists():

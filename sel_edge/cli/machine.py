@@ -53,6 +53,20 @@ def require_fitting(network: Bundle, stream: Stream, state: Path, option: str) -
             "Name a source of that kind; ?size= and ?mode= convert images, and ?channels= says how "
             "rows of a text file divide.",
         )
+    require_outside(network, state, option)
+
+
+def require_outside(network: Bundle, state: Path, option: str) -> None:
+    """Refuse a place inside the bundle, which would be damaged.
+
+    Args:
+        network: the bundle.
+        state: where something is to be kept.
+        option: that named this place.
+
+    Raises:
+        ConfigError: it lies inside.
+    """
     inside = state.resolve()
     if network.path.resolve() in (inside, *inside.parents):
         raise ConfigError(
@@ -60,6 +74,18 @@ def require_fitting(network: Bundle, stream: Stream, state: Path, option: str) -
             "A bundle holds nothing but its own files.",
             "Choose a directory outside it.",
         )
+
+
+def boards_folder(network: Bundle, state: Path | None) -> Path:
+    """Where the directories of boards are that were given a bundle.
+
+    Raises:
+        ConfigError: it lies inside the bundle.
+    """
+    place = network.path.resolve()
+    folder = state or place.with_name(f"{place.name}.boards")
+    require_outside(network, folder, "--state")
+    return folder
 
 
 class Source(Protocol):

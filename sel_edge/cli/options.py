@@ -23,6 +23,11 @@ profile_option = click.option(
 threads_option = click.option(
     "--threads", type=click.IntRange(1, 256), help="Threads of the engine; default: all cores."
 )
+boards_option = click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    help="Where each board has a directory, named by the board; default: BUNDLE.boards.",
+)
 
 
 def chosen_rungs(names: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,6 +185,8 @@ class _Builder:
             constant = start - first.zero * factors[0] - second.zero * factors[1]
             if abs(constant) + 255 * sum(factors) <= _SUM_ROOM:
                 break
+        else:
+            _refuse_range(layer)
         return replace(
             layer,
             second=self.places.offsets[step.sources[1]],
@@ -198,6 +201,17 @@ class _Builder:
 def _average(layer: Layer, ratio: float) -> Layer:
     """A mean: the sum of all cells times ratio / cells, where the sum comes 256 times too large."""
     fraction, exponent = math.frexp(ratio / layer.cells / 256)
+    if -1 - exponent < 1:
+        _refuse_range(layer)
     multiplier = min(round(fraction * 2**31), 2**31 - 1)
     constant = -layer.cells * layer.zero_in
     return replace(layer, multiplier=multiplier, constant=constant, shift=-1 - exponent)
+
+
+def _refuse_range(layer: Layer) -> NoReturn:
+    raise BundleError(
+        f"A layer ({layer.operation.name}) has a range of {255 * layer.scale:g}, far below that of "
+        "its input.",
+        "An output of the size of the input is expected.",
+        "Check the network, or give calibration frames that are like those of the device.",
+    )

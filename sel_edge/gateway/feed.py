@@ -1,4 +1,4 @@
-"""Samples of a board as frames of the runtime, and frames as inputs of a board."""
+"""Samples of a board as inputs of its network, and as frames of the runtime."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sel_edge.bundle.preprocessing import ImagePreprocessing, Preprocessing, SignalPreprocessing
+from sel_edge.bundle.preprocessing import ImagePreprocessing, Preprocessing
 from sel_edge.core.errors import LinkError
 from sel_edge.core.frames import Frames
 from sel_edge.mcu.image import Image
 
 
 class Feed:
-    """Goes from what a board takes to what a bundle takes, and back.
+    """Goes from what a board takes to what a bundle takes.
 
     Args:
         image: that the board runs.
@@ -24,14 +24,11 @@ class Feed:
     def __init__(self, image: Image, preprocessing: Preprocessing) -> None:
         self._image, self._preprocessing = image, preprocessing
 
-    def frames(self, contents: Sequence[bytes]) -> Frames:
-        """Frames of the inputs that a board has seen.
+    def inputs(self, contents: Sequence[bytes]) -> NDArray[np.uint8]:
+        """Inputs that a board has seen, uint8 [n, height, width, channels].
 
         Args:
             contents: each [height][width][channels] bytes, as samples hold them.
-
-        Returns:
-            uint8 [n, H, W, C], or of signals float32 [n, channels, length].
 
         Raises:
             LinkError: one has another size.
@@ -43,29 +40,21 @@ class Feed:
                 raise LinkError(
                     f"The board sent a frame of {len(content)} bytes.",
                     f"Its network takes frames of {size}.",
-                    "Check that the board samples frames, not features, of this bundle's image.",
+                    "Check that firmware and program are of the same release.",
                 )
         values = np.frombuffer(b"".join(contents), np.uint8)
-        values = values.reshape(len(contents), height, width, channels)
-        if isinstance(self._preprocessing, ImagePreprocessing):
-            return values
-        steps = values[:, 0].transpose(0, 2, 1).astype(np.float32) - self._image.input_zero
-        mean, std = _columns(self._preprocessing)
-        signals: NDArray[np.float32] = steps * np.float32(self._image.input_scale) * std + mean
-        return signals
+        return values.reshape(len(contents), height, width, channels)
 
-    def inputs(self, frames: Frames) -> NDArray[np.uint8]:
-        """What a board takes for frames, uint8 [n, height, width, channels].
+    def frames(self, inputs: NDArray[np.uint8]) -> Frames:
+        """Inputs as the runtime has them: uint8 [n, H, W, C], or float32 [n, channels, length].
 
         Args:
-            frames: as the runtime has them.
+            inputs: uint8 [n, height, width, channels].
         """
-        if isinstance(self._preprocessing, ImagePreprocessing):
-            return frames.astype(np.uint8, copy=False)
-        mean, std = _columns(self._preprocessing)
-        return self._image.quantize_signals(((frames - mean) / std).astype(np.float32))
-
-
-def _columns(one: SignalPreprocessing) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    mean, std = np.array(one.mean, np.float32), np.array(one.std, np.float32)
-    return mean[:, np.newaxis], std[:, np.newaxis]
+        view = self._preprocessing
+        if isinstance(view, ImagePreprocessing):
+            return inputs
+        steps = inputs[:, 0].transpose(0, 2, 1).astype(np.float32) - self._image.input_zero
+        mean, std = (np.array(one, np.float32)[:, np.newaxis] for one in (view.mean, view.std))
+        signals: NDArray[np.float32] = steps * np.float32(self._image.input_scale) * std + mean
+        return signals

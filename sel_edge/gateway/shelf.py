@@ -12,7 +12,9 @@ from sel_edge.mcu.payload import difference
 from sel_edge.mcu.running import Running, running
 
 KEPT = 16
-"""Newest networks that are kept: more than anybody goes back to."""
+"""Networks that are kept, those sent last; a board that runs another one begins again."""
+SENT = "sent"
+"""Folder of a shelf in the directory of a board."""
 SUFFIX = ".overlay"
 _DIGEST_BYTES = 32
 
@@ -21,12 +23,12 @@ class Shelf:
     """One small file per network: SHA-256, then the payload that leads to it from the image.
 
     Args:
-        folder: made at first use.
+        board: directory of the board; it and the shelf in it are made at first use.
         image: that all of them are overlays of.
     """
 
-    def __init__(self, folder: Path, image: Image) -> None:
-        self._folder, self._image = folder, image
+    def __init__(self, board: Path, image: Image) -> None:
+        self._folder, self._image = board / SENT, image
 
     def put(self, network_hash: str, network: Running) -> None:
         """Keep a network under the hash that a board has for it.

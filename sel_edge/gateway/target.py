@@ -10,8 +10,7 @@ from sel_edge.bundle.bundle import Bundle
 from sel_edge.bundle.delta import MAX_DELTA_BYTES, Delta, open_delta
 from sel_edge.bundle.domain import OWN
 from sel_edge.bundle.keys import PublicKey
-from sel_edge.core.errors import BundleError
-from sel_edge.core.files import storage_errors
+from sel_edge.core.errors import BundleError, StorageError
 from sel_edge.mcu.image import Image
 from sel_edge.mcu.payload import quantized_network
 from sel_edge.mcu.running import Running
@@ -89,6 +88,13 @@ def _beside(path: Path, trusted: Collection[PublicKey]) -> Iterator[Delta]:
 
 
 def _read(path: Path, trusted: Collection[PublicKey]) -> Delta:
-    with storage_errors(path), path.open("rb") as file:
-        content = file.read(MAX_DELTA_BYTES + 1)
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_DELTA_BYTES + 1)
+    except OSError as error:
+        raise StorageError(
+            f"The delta {path} cannot be read: {error.strerror or error}.",
+            "A file in the slots/deltas of a state directory is expected.",
+            "Check the path.",
+        ) from error
     return open_delta(content, trusted)

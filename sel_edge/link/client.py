@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from sel_edge.core.errors import LinkError, RefusedError, WrongDeviceError
 from sel_edge.link.exchange import Exchange
-from sel_edge.link.frames import FRAGMENT_BYTES
+from sel_edge.link.frames import FRAGMENT_BYTES, MAX_PACKET_BYTES
 from sel_edge.link.messages.codec import HASH_BYTES, Message
 from sel_edge.link.messages.control import (
     LogRequest,
@@ -134,14 +134,18 @@ class Client:
         """
         self._ask(SamplingRequest(least_embarrassment, form, per_minute))
 
-    def samples(self) -> Iterator[Sample]:
+    def samples(self, most: int | None = None) -> Iterator[Sample]:
         """Take the samples that wait.
 
         The board forgets one when the next is asked for, so that a caller that stores each before
         it goes on loses none, and gets the last one again if it stops there.
+
+        Args:
+            most: after so many it ends, and the board has forgotten the last one, too; None for
+                all of them and those that come meanwhile.
         """
-        arrived = NO_SAMPLE
-        while (sample := self._ask(SampleRequest(arrived))).sample != NO_SAMPLE:
+        arrived, taken = NO_SAMPLE, 0
+        while (sample := self._ask(SampleRequest(arrived))).sample != NO_SAMPLE and taken != most:
             if sample.sample == arrived:
                 raise LinkError(
                     f"The board sent sample {arrived} again.",
@@ -149,7 +153,7 @@ class Client:
                     "Check that firmware and program are of the same release.",
                 )
             yield sample
-            arrived = sample.sample
+            arrived, taken = sample.sample, taken + 1
 
     def push(
         self, manifest: Manifest, payload: bytes, key: bytes, progress: Progress | None = None
@@ -231,10 +235,11 @@ class Client:
 
     def _ask(self, request: Request[A]) -> A:
         hello, size = self._hello or self.hello(), len(encode_request(request))
-        if size > hello.longest_message:
+        most = min(hello.longest_message, MAX_PACKET_BYTES)
+        if size > most:
             raise LinkError(
                 f"A message of {size} bytes is to be sent.",
-                f"The board takes at most {hello.longest_message}.",
+                f"The board takes at most {most}.",
                 "Check that the input has the size of the network's.",
             )
         return self._exchange.ask(request)

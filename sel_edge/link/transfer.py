@@ -31,7 +31,7 @@ from sel_edge.link.messages.image import (
     ImageDataRequest,
 )
 from sel_edge.link.messages.refusal import Refusal
-from sel_edge.link.messages.status import Fault, Status, StatusRequest
+from sel_edge.link.messages.status import Status, StatusRequest
 from sel_edge.mcu.keys import Purpose, mac
 from sel_edge.mcu.manifest import Manifest
 
@@ -132,8 +132,7 @@ class ImageShipment:
 
     def is_in_use(self, status: Status) -> bool:
         """See `Shipment.is_in_use`."""
-        damaged = status.faults & (Fault.NO_IMAGE | Fault.IMAGE_DAMAGED)
-        return status.image == self.image_hash and not damaged
+        return status.image == self.image_hash and status.has_network
 
     def _mac(self, nonce: bytes) -> bytes:
         named = struct.pack("<I", len(self.content)) + self.image_hash

@@ -2,7 +2,7 @@
 
 Flash holds the firmware, the image behind a sector of its own, and two overlay areas. An area is a
 sixteenth of the flash, or more if that is too little for two segments (all that runs, and the next
-delta) that bring a new norm and a whole classifier each.
+delta) that bring a new norm and a whole classifier each, and a rollback.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ class Board:
 
     def area(self, need: Need) -> int:
         """Bytes of each of the two overlay areas."""
-        payload = _up(need.payload, PAGE_BYTES)
-        segment = _up(MANIFEST_BYTES, PAGE_BYTES) + payload + PAGE_BYTES
-        least = PAGE_BYTES + _SEGMENTS * segment
+        rollback = _up(MANIFEST_BYTES, PAGE_BYTES) + PAGE_BYTES
+        segment = rollback + _up(need.payload, PAGE_BYTES)
+        least = PAGE_BYTES + _SEGMENTS * segment + rollback
         return _up(max(self.flash // _AREA_SHARE, least), self.erase)
 
     def flash_for(self, need: Need) -> int:

@@ -71,7 +71,7 @@ def quantize_rows(
     sign = np.ones(len(flat))
     if like is not None:
         known = like.reshape(len(like), -1).astype(np.float64)
-        for direction in (1.0, -1.0):
+        for direction in (-1.0, 1.0):  # a row of zeros fits both, and is not to change
             fits = (np.abs(direction * ratio - known) <= 0.5 + _SLACK).all(axis=1)
             integers[fits], sign[fits] = known[fits], direction
     parameters = _parameters(integers, sign * step, bias.astype(np.float64), scales)

@@ -106,7 +106,13 @@ def _shapes_fit(layer: Layer) -> bool:
         groups = layer.groups
         if groups < 1 or channels % groups or layer.out_shape[0] % groups:
             return False
-    elif layer.out_shape[0] != channels or layer.cells > MAX_CELLS:
+    elif layer.out_shape[0] != channels:
+        return False
+    if layer.operation == Operation.AVERAGE_POOL and layer.cells > MAX_CELLS:
+        return False
+    if layer.operation == Operation.MAX_POOL and not all(
+        pad < size for pad, size in zip(layer.padding, layer.kernel * 2, strict=True)
+    ):
         return False
     return all(
         _slides(*sizes)
@@ -123,11 +129,9 @@ def _shapes_fit(layer: Layer) -> bool:
 
 
 def _slides(size: int, out: int, kernel: int, stride: int, before: int, after: int) -> bool:
-    """Whether a kernel makes that many outputs, each of which sees a cell of the input."""
-    if kernel < 1 or stride < 1 or before >= kernel or after >= kernel:
-        return False
+    """Whether a kernel makes that many outputs."""
     room = size + before + after - kernel
-    return room >= 0 and out == room // stride + 1 and (out - 1) * stride < size + before
+    return kernel >= 1 and stride >= 1 and room >= 0 and out == room // stride + 1
 
 
 def _sums_fit(layer: Layer) -> bool:

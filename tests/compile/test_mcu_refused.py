@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from onnx import NodeProto
 
+from sel_edge.bundle.preprocessing import ImagePreprocessing
 from sel_edge.compile.fold import fold
 from sel_edge.compile.load import load_graph
+from sel_edge.compile.mcu import ImageSettings, compile_image
 from sel_edge.compile.mcu_steps import steps_of
 from sel_edge.core.errors import BundleError
+from sel_edge.core.standin import StandIn
 from tests.compile.models import HEAD, model, node, normal, ours, pooled
 
 Case = tuple[list[NodeProto], Mapping[str, Any]]
@@ -126,3 +129,19 @@ def test_a_signal_that_is_too_long_is_refused():
     forward = fold(load_graph(model(nodes, weights, (2, 1, 70_000)), "n"))
     with pytest.raises(BundleError, match="65535"):
         steps_of(forward)
+
+
+def test_a_sum_that_is_always_0_is_refused():
+    """No factors within 32 bits lead from its inputs to a range of nothing."""
+    case = before_pool(
+        node("Conv", "x k o", "c"),
+        node("Add", "c x", "s"),
+        node("Relu", "s", "t"),
+        k=normal(3, 3, 1, 1),
+        o=np.full(3, -100, np.float32),
+    )
+    forward = fold(load_graph(model(*case), "n"))
+    view = ImagePreprocessing(6, 6, 3, (0.5,) * 3, (0.25,) * 3)
+    settings = ImageSettings(tuple("abcd"), view, StandIn((0.0, 1.0), (0.0, 2.0)), "ab" * 32)
+    with pytest.raises(BundleError, match=r"\(ADD\) has a range"):
+        compile_image(forward, settings, normal(4, 3, 6, 6))

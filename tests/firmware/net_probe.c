@@ -93,11 +93,10 @@ static double products(const sel_image_t *image)
     uint16_t i;
 
     for (i = 0; i < image->layers; i++) {
-        sel_layer_t layer;
+        const sel_layer_t *layer = sel_image_layer(image, i);
 
-        sel_image_layer(image, i, &layer);
-        sum += (double)layer.out_channels * layer.out_height * layer.out_width *
-               (layer.row_bytes + (double)layer.kernel_height * layer.kernel_width + 1);
+        sum += (double)layer->out_channels * layer->out_height * layer->out_width *
+               (layer->row_bytes + (double)layer->kernel_height * layer->kernel_width + 1);
     }
     return sum;
 }

@@ -16,6 +16,8 @@ from tools.powercut_flash import c_step
 from tools.powercut_scenarios import Step
 
 CHUNK_BYTES = 1024
+PLACE_BYTES = 64
+"""Room for a sel_place_t."""
 
 
 class Status(IntEnum):
@@ -143,7 +145,9 @@ class Rig:
 
     def chunk(self, number: int) -> int:
         """CRC-32 of a chunk of what is pending."""
-        return int(self._library.sel_overlay_chunk(self._overlay, number))
+        place = ctypes.create_string_buffer(PLACE_BYTES)
+        self._library.sel_overlay_place(self._overlay, place)
+        return int(self._library.sel_place_chunk(place, number))
 
     def write(self, offset: int, data: bytes) -> Status:
         """Send a chunk."""
@@ -173,7 +177,7 @@ def _library() -> ctypes.CDLL:
     library.sel_rig_infer.restype = ctypes.POINTER(ctypes.c_int16)
     for name in ("violations", "operations"):
         getattr(library, f"sel_rig_{name}").restype = ctypes.c_uint64
-    for name in ("begin", "chunk", "write", "commit"):
+    for name in ("begin", "place", "write", "commit"):
         getattr(library, f"sel_overlay_{name}").argtypes = [ctypes.c_void_p]
-    library.sel_overlay_chunk.restype = ctypes.c_uint32
+    library.sel_place_chunk.restype = ctypes.c_uint32
     return library

@@ -32,10 +32,12 @@ from sel_edge.link.messages.sample import Form, SampleRequest, SamplingRequest
 from sel_edge.link.messages.status import Fault, StatusRequest
 from sel_edge.mcu.image import Image
 from sel_edge.mcu.keys import Purpose, mac
+from sel_edge.mcu.layer import Layer, Operation
 from sel_edge.mcu.manifest import TO_IMAGE, delta_manifest, network_hash, rollback_manifest
 from sel_edge.mcu.payload import difference
 from sel_edge.mcu.reference import infer
 from sel_edge.mcu.running import running
+from tests.firmware import nets
 from tests.firmware.board import AREA_BYTES, CHUNK_BYTES, DEVICE_ID, KEY, Board, next_delta
 from tools.small_network import (
     INPUT_BYTES,
@@ -575,6 +577,43 @@ class TestImages:
             with pytest.raises(RefusedError) as error:
                 board.install(SMALL)
             assert refusal(error) == no(Refusal.IMAGE_REFUSED, reason=reason)
+
+    def test_an_input_that_no_message_holds_is_refused(self) -> None:
+        side = 520  # squared, more than 256 fragments
+        pool = Layer(
+            *(Operation.MAX_POOL, 0, 0, (1, side, side), (1, 10, 10), 0.1),
+            kernel=(52, 52),
+            stride=(52, 52),
+            greatest=255,
+        )
+        large = nets.network(pool, draw=np.random.default_rng(0))
+        with Board(arena_bytes=1 << 21, message_bytes=1 << 20) as board:
+            with pytest.raises(RefusedError) as error:
+                board.install(large)
+            assert refusal(error) == no(Refusal.IMAGE_REFUSED, reason=103)
+
+    def test_a_begin_that_is_refused_changes_nothing(self, board: Board) -> None:
+        board.ask(SamplingRequest(0, Form.FRAME, 60))
+        board.observe(bytes(INPUT_BYTES))
+        before = board.status
+        signed = (1 << 20).to_bytes(4, "little") + bytes(32)
+        with pytest.raises(RefusedError):
+            board.ask(ImageBeginRequest(1 << 20, bytes(32), board.mac(Purpose.IMAGE, signed)))
+        assert board.status == before
+        assert before.samples_waiting == 1
+
+    def test_an_image_that_lost_a_bit_is_installed_again(self, tmp_path: Path) -> None:
+        path, at = tmp_path / "flash", SMALL.content.rindex(SMALL.layers[0].rows.tobytes())
+        with Board(path) as board:
+            board.install(SMALL)
+            with path.open("r+b") as flash:
+                flash.seek(4096 + at)
+                flash.write(bytes([SMALL.content[at] ^ 1]))
+            board.install(SMALL)
+            assert board.status.faults == 0
+            (frame,) = frames(1)
+            answer = board.ask(InferRequest(Wanted.LOGITS, frame.tobytes()))
+            assert answer.logits == tuple(infer(running(SMALL), frame[None]).logits[0])
 
 
 def test_a_board_in_a_file_remembers(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sel_edge.mcu.image import Image
 from sel_edge.mcu.layer import Layer, Operation
 from sel_edge.mcu.payload import difference
+from sel_edge.mcu.read import read_image
 from sel_edge.mcu.running import Running, running
 from tests.firmware.build import program
 from tests.firmware.nets import (
@@ -109,6 +110,29 @@ def test_an_image_is_opened_and_its_hash_checked() -> None:
     content = bytearray(RIGHT)
     content[20] ^= 1
     assert open_image(repaired(content)) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("operation", "side", "window"),
+    [
+        (Operation.CONV, 6, {"kernel": (1, 1), "padding": (2, 1, 2, 1), "stride": (1, 1)}),
+        (Operation.CONV, 6, {"kernel": (3, 3), "padding": (4, 3, 5, 6), "stride": (2, 1)}),
+        (Operation.MAX_POOL, 256, {"kernel": (2, 2), "padding": (0, 0, 0, 0), "stride": (2, 2)}),
+    ],
+)
+def test_the_host_reads_what_the_device_opens(
+    operation: Operation, side: int, window: dict[str, tuple[int, ...]]
+) -> None:
+    draw = np.random.default_rng(0)
+    kernel, pads, stride = (window[name] for name in ("kernel", "padding", "stride"))
+    out = [(side + pads[i] + pads[i + 2] - kernel[i]) // stride[i] + 1 for i in range(2)]
+    layer = Layer(operation, 0, 0, (1, side, side), (1, *out), 0.1, greatest=255, **window)
+    if operation == Operation.CONV:
+        own = {"rows": rows(draw, (1, 1, *kernel)), "parameters": parameters(np.array([9]), 7)}
+        layer = replace(layer, groups=1, zero_in=7, weight="a.weight", **own)
+    made = network(layer, draw=draw)
+    assert open_image(made.content) == (0, True)
+    assert read_image(made.content).content == made.content
 
 
 def test_every_flipped_bit_is_noticed() -> None:

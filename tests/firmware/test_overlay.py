@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import struct
 import zlib
 from functools import cache
@@ -87,6 +88,7 @@ def test_after_damage_the_next_delta_goes_to_the_other_area():
         assert rig.begin(delta_manifest(name, payload, 3).to_bytes())[0] == Status.STALE_COUNTER
         manifest = delta_manifest(name, payload, 4).to_bytes()
         assert rig.step(Step(Action.PUSH, manifest, payload, len(payload))) == Status.OK
+        assert (rig.state().area, rig.state().is_damaged) == (1, 0)
         rig.start()
         assert (rig.state().area, rig.state().is_damaged) == (1, 0)
         assert rig.content() == content_of(new)
@@ -248,6 +250,37 @@ def test_there_is_room_to_go_back_from_every_full_area():
                 other.take_flash(rig)
                 other.start()
                 goes_back_to_the_image(other, [name.hex() for name, _ in found.networks])
+
+
+def test_an_area_that_something_else_has_filled_is_not_gone_back_from_to_a_wrong_network():
+    """This store leaves room for a rollback; without it only the top could be kept."""
+    host = Host(IMAGE)
+    host.push(rewritten(host.network, 1, CONV))
+    host.push(rewritten(rewritten(host.network, 2, CONV), 2, HEAD))
+    name, network = host.networks[-1]
+    host.go_back(1)
+    with Rig(IMAGE, area_bytes=4096) as rig:
+        write_area(rig, host.steps[:2])
+        rig.start()
+        assert rig.content() == content_of(network)
+        assert rig.step(host.steps[2]) == Status.FULL
+        assert (bytes(rig.state().hash).hex(), rig.content()) == (name, content_of(network))
+
+
+def write_area(rig: Rig, deltas: list[Step]) -> None:
+    """Put deltas into a blank area as docs/SPEC.md says."""
+    header = struct.pack("<4sHHIIQ32s", b"SELA", 1, 0, 1, 1, 0, bytes.fromhex(IMAGE.hash))
+    area = sealed(header).ljust(256, b"\xff")
+    for step in deltas:
+        record = b"SELC" + bytes(4) + hashlib.sha256(step.manifest).digest()
+        for part in (step.manifest, step.content, sealed(record)):
+            area += part + b"\xff" * (-len(part) % 256)
+    for at, byte in enumerate(area):
+        rig.damage(0, at, byte ^ 0xFF)
+
+
+def sealed(content: bytes) -> bytes:
+    return content + struct.pack("<I", zlib.crc32(content))
 
 
 def goes_back_to_the_image(rig: Rig, names: list[str]) -> None:

@@ -37,8 +37,8 @@ from tools.powercut_scenarios import (
     logits_of,
     rescaled,
     rewritten,
-    with_class,
 )
+from tools.small_network import grown
 
 AREA_BYTES = 4096
 IMAGE = board_image()
@@ -51,7 +51,7 @@ def changed(network: Running, kind: str, seed: int) -> Running:
     """A network with another hash."""
     first = seed % (WIDTH - 8)
     if kind == "class" and len(network.classes) < IMAGE.most_classes:
-        return with_class(network, seed, f"class {len(network.classes)}")
+        return grown(network, seed)
     if kind == "scale":
         return rescaled(network, seed, slice(first, first + 8))
     if kind == "one":
@@ -124,6 +124,7 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.rig, self.steps = Rig(IMAGE, AREA_BYTES), list[Step]()
         self.found = read_overlay(self.rig.areas(), IMAGE)
+        self.known = {self.found.hash: content_of(self.found.network)}
         self.counter = 0
 
     def teardown(self) -> None:
@@ -163,6 +164,7 @@ class Histories(RuleBasedStateMachine):
         new = changed(self.found.network, kind, seed + (self.counter << 16))
         payload = difference(self.found.network, new)
         manifest = delta_manifest(self.found.hash.hex(), payload, self.counter)
+        self.known[bytes.fromhex(manifest.after)] = content_of(new)
         sent = len(payload) if action == Action.PUSH else min(seed % 1025, len(payload))
         return Step(action, manifest.to_bytes(), payload, sent)
 
@@ -199,6 +201,11 @@ class Histories(RuleBasedStateMachine):
         network = self.found.network
         assert self.rig.content() == content_of(network)
         assert self.rig.logits(board_input(), len(network.classes)) == list(logits_of(network))
+
+    @invariant()
+    def compaction_keeps_all_that_can_be_gone_back_to(self):
+        for name, network in self.found.networks:
+            assert content_of(network) == self.known[name]
 
     @invariant()
     def flash_is_used_by_its_rules(self):

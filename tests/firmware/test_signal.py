@@ -106,8 +106,11 @@ def test_embarrassment_is_linear_between_knots(
 
 def test_the_tables_are_what_their_comments_say() -> None:
     source = (CORE / "sel_signal.c").read_text()
-    for name, right in TABLES.items():
+    for name, table in TABLES.items():
         numbers = re.search(rf"{name}\[\d+\] = {{(.*?)}};", source, re.DOTALL)
         assert numbers is not None
+        line = 1024 if name == "logarithms" else 0
+        above = 0 if name == "logarithms" else 1
+        right = [entry - line * j - above for j, entry in enumerate(table)]
         assert [int(number) for number in re.findall(r"\d+", numbers[1])] == right
     assert f"LN2 {round(98304 * math.log(2))}u" in source

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.firmware.build import host_library
-from tests.firmware.rig import CHUNK_BYTES, Status
+from tests.firmware.rig import CHUNK_BYTES, PLACE_BYTES, Status
 from tools.powercut_scenarios import board_image
 
 IMAGE, OTHER = board_image(1).content, board_image(2).content
@@ -57,7 +57,9 @@ class Partition:
         return Status(self._library.sel_store_write(self._flash, at, data, len(data)))
 
     def chunk(self, number: int) -> int:
-        return int(self._library.sel_store_chunk(self._flash, number))
+        place = ctypes.create_string_buffer(PLACE_BYTES)
+        self._library.sel_store_place(self._flash, place)
+        return int(self._library.sel_place_chunk(place, number))
 
     def commit(self, image: bytes) -> Status:
         reason = ctypes.c_uint32()
@@ -84,7 +86,7 @@ def _library() -> ctypes.CDLL:
         getattr(library, f"sel_flash_sim_{name}").restype = ctypes.c_void_p
     for name in ("port", "free"):
         getattr(library, f"sel_flash_sim_{name}").argtypes = [ctypes.c_void_p]
-    library.sel_store_chunk.restype = ctypes.c_uint32
+    library.sel_place_chunk.restype = ctypes.c_uint32
     return library
 
 

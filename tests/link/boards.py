@@ -18,39 +18,53 @@ class Board:
     Args:
         flash: file of its flash; made if it is missing.
         line: "tcp" or "pty".
+        device_id: 8 letters.
+        camera: file of frames that it sees by itself, one each `every_ms`.
 
     Attributes:
         port: its line as `sel-edge` takes it; over TCP the same after a restart.
     """
 
-    def __init__(self, flash: Path, line: str = "tcp") -> None:
+    def __init__(
+        self,
+        flash: Path,
+        line: str = "tcp",
+        device_id: str = "simboard",
+        camera: Path | None = None,
+        every_ms: int = 5,
+    ) -> None:
         self._program = program([*core_sources(), *sorted(HOST.glob("*.c"))])
+        self._options = ["-i", device_id]
+        if camera is not None:
+            self._options += ["-c", str(camera), "-e", str(every_ms)]
         self._flash, self._line = flash, line
         self._process: subprocess.Popen[str] | None = None
         self.port = ""
 
     def __enter__(self) -> Board:
-        self._start()
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._kill()
+        self.stop()
 
     def cut_power(self) -> None:
         """Kill it and start it again on the same flash."""
-        self._kill()
-        self._start()
+        self.stop()
+        self.start()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start it on its flash."""
         line = ["pty"] if self._line == "pty" else ["tcp", self.port.rpartition(":")[2] or "0"]
         self._process = subprocess.Popen(
-            [self._program, self._flash, *line], stdout=subprocess.PIPE, text=True
+            [self._program, *self._options, self._flash, *line], stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
         self.port = self._process.stdout.readline().strip()
         assert self.port
 
-    def _kill(self) -> None:
+    def stop(self) -> None:
+        """Kill it."""
         assert self._process is not None and self._process.stdout is not None
         self._process.kill()
         self._process.wait()

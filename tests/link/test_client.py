@@ -50,6 +50,14 @@ def test_what_is_asked_and_what_is_answered() -> None:
     ]
 
 
+@pytest.mark.parametrize(("longest", "size"), [(4096, 5000), (2**32 - 1, 300_000)])
+def test_a_message_that_is_too_long_is_not_sent(longest: int, size: int) -> None:
+    with Peer(hello=replace(HELLO, longest_message=longest)) as peer:
+        with pytest.raises(LinkError, match="takes at most"):
+            peer.client().infer(bytes(size))
+        assert not peer.asked(InferRequest)
+
+
 def test_the_time_is_now_unless_told() -> None:
     with Peer(replies({TimeRequest: Done()})) as peer:
         before = time.time_ns() // 1_000_000
@@ -92,6 +100,17 @@ def waiting_samples(numbers: list[int]) -> Script:
         return Sample(queue[0], 1, 2, 3, 4, 1, len(queue) - 1, b"frame")
 
     return script
+
+
+@pytest.mark.parametrize(("most", "taken", "left"), [(0, [], [8, 9, 10]), (2, [8, 9], [10])])
+def test_no_more_samples_are_taken_than_asked_for(
+    most: int, taken: list[int], left: list[int]
+) -> None:
+    """The board has forgotten all of these, and no other."""
+    with Peer(waiting_samples([8, 9, 10])) as peer:
+        client = peer.client()
+        assert [sample.sample for sample in client.samples(most)] == taken
+        assert [sample.sample for sample in client.samples()] == left
 
 
 def test_samples_are_taken_until_there_are_none() -> None:

@@ -31,6 +31,12 @@ def test_areas_are_a_sixteenth_or_what_two_segments_need():
     assert BOARD.area(large) % 4096 == 0
 
 
+@pytest.mark.parametrize("pages", range(1025, 1041))
+def test_areas_hold_what_runs_the_next_delta_and_a_rollback(pages: int):
+    area = BOARD.area(replace(NEED, payload=256 * pages))
+    assert area >= 256 + 2 * (256 + 256 * pages + 256) + 512
+
+
 def test_all_flash_counts():
     spare = BOARD.flash - FIRMWARE_BYTES - 2 * BOARD.area(NEED)
     assert BOARD.holds(replace(NEED, image=spare - 4096))

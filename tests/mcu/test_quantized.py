@@ -90,6 +90,13 @@ def test_a_row_of_zeros_keeps_its_bias():
     assert abs(out * SCALES.target - 1.5) < SCALES.target
 
 
+def test_a_row_of_zeros_stays_as_it_is():
+    weight, bias = np.zeros((1, 3, 1, 1), np.float32), np.array([1.5], np.float32)
+    integers, parameters = quantize_rows(weight, bias, SCALES)
+    again = quantize_rows(weight, bias, SCALES, like=integers)
+    assert np.array_equal(again[0], integers) and np.array_equal(again[1], parameters)
+
+
 def test_what_cannot_be_shown_is_refused():
     one = np.ones((1, 3, 1, 1), np.float32)
     with pytest.raises(BundleError, match="bias"):

@@ -55,9 +55,21 @@ def build(name: str) -> Path:
 
     Raises:
         MissingDependencyError: as `check_tools`.
-        RuntimeError: it does not compile; the compiler's words are in it.
+        RuntimeError: as `made`.
     """
     check_tools()
+    return made(name)
+
+
+def made(name: str) -> Path:
+    """What the firmware's Makefile builds, up to date.
+
+    Args:
+        name: of the file in its build folder.
+
+    Raises:
+        RuntimeError: it does not compile; the compiler's words are in it.
+    """
     done = subprocess.run(
         ["make", "--silent", "-C", str(FIRMWARE), f"build/{name}"], capture_output=True, text=True
     )

@@ -1,51 +1,39 @@
 #include "sel_area.h"
 
+#include <stddef.h>
 #include <string.h>
 
-#include "sel_bytes.h"
 #include "sel_crc.h"
-#include "sel_overlay.h"
-#include "sel_sha256.h"
 
-#define VERSION 1u
-#define HEADER_BYTES 60u /* of an area; the longest record at 0 */
-#define HEADER_CRC 56u
-#define COMMIT_CRC 40u
+#define MANIFEST_MARK 0x474C4553u /* SELG */
+#define BLANK 0xFFu
 #define MOST_DELTA_BYTES (1u << 20)
 
 int sel_flash_is_blank(const sel_flash_t *flash, uint32_t offset, uint32_t bytes)
 {
-    for (uint32_t i = 0; i < bytes; i++) {
-        if (flash->map[offset + i] != SEL_BLANK) {
+    const uint8_t *at = flash->map + offset, *end = at + bytes;
+    while (at != end) {
+        if (*at++ != BLANK) {
             return 0;
         }
     }
     return 1;
 }
 
-int sel_flash_can_take(const sel_flash_t *flash, uint32_t offset, const uint8_t *data, uint32_t bytes)
+int sel_flash_put(const sel_flash_t *flash, uint32_t offset, const void *data, uint32_t bytes)
 {
-    for (uint32_t i = 0; i < bytes; i++) {
-        if ((flash->map[offset + i] & data[i]) != data[i]) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-int sel_flash_put(const sel_flash_t *flash, uint32_t offset, const uint8_t *data, uint32_t bytes)
-{
+    const uint8_t *from = data;
     while (bytes > 0) {
-        uint32_t room = SEL_PAGE_BYTES - offset % SEL_PAGE_BYTES;
-        uint32_t count = bytes < room ? bytes : room;
-        if (memcmp(flash->map + offset, data, count) != 0) {
-            (void)flash->program(flash->context, offset, data, count);
-        }
-        if (memcmp(flash->map + offset, data, count) != 0) {
-            return 1;
+        const uint8_t *at = flash->map + offset;
+        uint32_t count = sel_least(bytes, SEL_PAGE_BYTES - offset % SEL_PAGE_BYTES);
+        if (memcmp(at, from, count) != 0) {
+            (void)flash->program(flash->context, offset, from, count);
+            if (memcmp(at, from, count) != 0) {
+                return 1;
+            }
         }
         offset += count;
-        data += count;
+        from += count;
         bytes -= count;
     }
     return 0;
@@ -53,7 +41,8 @@ int sel_flash_put(const sel_flash_t *flash, uint32_t offset, const uint8_t *data
 
 int sel_flash_invalidate(const sel_flash_t *flash)
 {
-    static const uint8_t zeros[HEADER_BYTES];
+    uint8_t zeros[sizeof(sel_area_t)]; /* the longest record at 0 */
+    memset(zeros, 0, sizeof zeros);
     return !sel_flash_is_blank(flash, 0, sizeof zeros) && sel_flash_put(flash, 0, zeros, sizeof zeros) != 0;
 }
 
@@ -71,143 +60,151 @@ int sel_flash_clear(const sel_flash_t *flash, uint32_t bytes)
     return 0;
 }
 
-static void commit_record(uint8_t record[SEL_COMMIT_BYTES], const uint8_t hash[32])
+static uint32_t chunk_bytes(const sel_place_t *place, uint32_t offset)
 {
-    memcpy(record, "SELC", 4);
-    sel_put32(record + 4, 0);
-    memcpy(record + 8, hash, 32);
-    sel_put32(record + COMMIT_CRC, sel_crc32(0, record, COMMIT_CRC));
+    return sel_least(place->bytes - offset, SEL_CHUNK_BYTES);
 }
 
-int sel_commit_is_right(const uint8_t *at, const uint8_t hash[32])
+uint32_t sel_place_chunk(const sel_place_t *place, uint32_t number)
 {
-    uint8_t record[SEL_COMMIT_BYTES];
-    commit_record(record, hash);
-    return memcmp(at, record, sizeof record) == 0;
+    uint32_t offset = number * SEL_CHUNK_BYTES;
+    return sel_crc32(0, place->flash->map + place->at + offset, chunk_bytes(place, offset));
 }
 
-int sel_commit_put(const sel_flash_t *flash, uint32_t offset, const uint8_t hash[32])
+sel_status_t sel_place_write(const sel_place_t *place, uint32_t offset, const uint8_t *data, uint32_t bytes)
 {
-    uint8_t record[SEL_COMMIT_BYTES];
-    commit_record(record, hash);
-    return sel_flash_put(flash, offset, record, sizeof record);
+    const uint8_t *there;
+    if (place->bytes == 0) {
+        return SEL_INCOMPLETE;
+    }
+    if (offset >= place->bytes || offset % SEL_CHUNK_BYTES != 0 || bytes != chunk_bytes(place, offset)) {
+        return SEL_MALFORMED;
+    }
+    there = place->flash->map + place->at + offset;
+    for (uint32_t i = 0; i < bytes; i++) {
+        uint8_t changed = data[i] ^ there[i], set = changed & data[i]; /* as programming cannot */
+        if (set != 0 || (place->is_final && changed != 0)) {
+            return SEL_INCOMPLETE;
+        }
+    }
+    return sel_flash_put(place->flash, place->at + offset, data, bytes) == 0 ? SEL_OK : SEL_FLASH_FAULT;
 }
 
-int sel_area_read(const sel_flash_t *flash, sel_area_t *area)
+int sel_record_is_right(const void *record, uint32_t mark, uint32_t version, uint32_t bytes)
 {
-    const uint8_t *header = flash->map;
-    area->sequence = sel_get32(header + 8);
-    area->erases = sel_get32(header + 12);
-    area->least_counter = sel_get64(header + 16);
-    area->image_hash = header + 24;
-    return memcmp(header, "SELA", 4) == 0 && sel_get32(header + 4) == VERSION && area->sequence + 1 > 1 &&
-           sel_get32(header + HEADER_CRC) == sel_crc32(0, header, HEADER_CRC);
+    const uint32_t *words = record;
+    uint32_t hashed = bytes - 4;
+    return words[0] == mark && words[1] == version && words[hashed / 4] == sel_crc32(0, record, hashed);
 }
 
-int sel_area_put(const sel_flash_t *flash, const sel_area_t *area)
+int sel_record_put(const sel_flash_t *flash, uint32_t offset, void *record, uint32_t bytes)
 {
-    uint8_t header[HEADER_BYTES];
-    memcpy(header, "SELA", 4);
-    sel_put32(header + 4, VERSION);
-    sel_put32(header + 8, area->sequence);
-    sel_put32(header + 12, area->erases);
-    sel_put64(header + 16, area->least_counter);
-    memcpy(header + 24, area->image_hash, 32);
-    sel_put32(header + HEADER_CRC, sel_crc32(0, header, HEADER_CRC));
-    return sel_flash_put(flash, 0, header, sizeof header);
+    uint32_t hashed = bytes - 4;
+    ((uint32_t *)record)[hashed / 4] = sel_crc32(0, record, hashed);
+    return sel_flash_put(flash, offset, record, bytes);
 }
 
-uint64_t sel_area_counter(const sel_flash_t *flash, const sel_area_t *area)
+int sel_commit_is_right(const sel_commit_t *commit, const uint8_t hash[SEL_HASH_BYTES])
 {
-    uint64_t greatest = area->least_counter;
+    return sel_record_is_right(commit, SEL_COMMIT_MARK, 0, sizeof *commit) &&
+           memcmp(commit->hash, hash, SEL_HASH_BYTES) == 0;
+}
+
+int sel_commit_put(const sel_flash_t *flash, uint32_t offset, const uint8_t hash[SEL_HASH_BYTES])
+{
+    sel_commit_t commit = {SEL_COMMIT_MARK, 0, {0}, 0};
+    memcpy(commit.hash, hash, SEL_HASH_BYTES);
+    return sel_record_put(flash, offset, &commit, sizeof commit);
+}
+
+const sel_area_t *sel_area(const sel_flash_t *flash)
+{
+    const sel_area_t *area = (const sel_area_t *)(const void *)flash->map;
+    int is_right = sel_record_is_right(area, SEL_AREA_MARK, SEL_RECORD_VERSION, sizeof *area) &&
+                   area->sequence + 1 > 1;
+    return is_right ? area : NULL;
+}
+
+uint64_t sel_area_counter(const sel_flash_t *flash)
+{
+    uint64_t greatest = sel_area(flash)->least_counter;
     uint32_t at = SEL_SEGMENTS_AT;
     while (sel_segment_is_right(flash, at)) {
-        uint64_t counter = sel_get64(flash->map + at + SEL_MANIFEST_COUNTER);
-        if (counter > greatest && sel_segment_is_committed(flash, at)) {
-            greatest = counter;
+        const sel_manifest_t *segment = sel_segment_at(flash, at);
+        if (segment->counter > greatest && sel_segment_is_committed(segment)) {
+            greatest = segment->counter;
         }
-        at += sel_segment_bytes(flash->map + at);
+        at += sel_segment_bytes(segment);
     }
     return greatest;
 }
 
-static uint32_t manifest_crc(const uint8_t *manifest)
+static uint32_t manifest_crc(const sel_manifest_t *manifest)
 {
-    uint32_t crc = sel_crc32(0, manifest, SEL_MANIFEST_CRC);
-    return sel_crc32(crc, manifest + SEL_MANIFEST_BEFORE, SEL_MANIFEST_BYTES - SEL_MANIFEST_BEFORE);
+    uint32_t crc = sel_crc32(0, (const uint8_t *)manifest, offsetof(sel_manifest_t, crc));
+    return sel_crc32(crc, manifest->before, sizeof *manifest - offsetof(sel_manifest_t, before));
 }
 
-int sel_manifest_is_right(const uint8_t *manifest)
+int sel_manifest_is_right(const sel_manifest_t *manifest)
 {
-    uint32_t payload = sel_get32(manifest + SEL_MANIFEST_PAYLOAD);
-    uint32_t depth = sel_get32(manifest + SEL_MANIFEST_DEPTH);
-    uint8_t nothing[SEL_HASH_BYTES];
-    if (memcmp(manifest, "SELG", 4) != 0 || sel_get16(manifest + 4) != VERSION ||
-        sel_get32(manifest + SEL_MANIFEST_CRC - 4) != 0 ||
-        sel_get32(manifest + SEL_MANIFEST_CRC) != manifest_crc(manifest)) {
+    uint32_t bytes = manifest->bytes;
+    if (manifest->mark != MANIFEST_MARK || manifest->version != SEL_RECORD_VERSION || manifest->zero != 0 ||
+        manifest->crc != manifest_crc(manifest)) {
         return 0;
     }
-    switch (sel_get16(manifest + SEL_MANIFEST_KIND)) {
-    case SEL_DELTA:
-        return payload > 0 && payload % 4 == 0 && payload <= MOST_DELTA_BYTES && depth == 0;
-    case SEL_SNAPSHOT:
-        return payload > 0 && payload % 4 == 0 && depth == 0;
-    case SEL_ROLLBACK:
-        sel_sha256(manifest, 0, nothing);
-        return payload == 0 && (depth == 1 || depth == SEL_TO_IMAGE) &&
-               memcmp(manifest + SEL_MANIFEST_SHA, nothing, sizeof nothing) == 0;
-    default:
-        return 0;
+    if (manifest->kind == SEL_ROLLBACK) {
+        return bytes == 0 && (manifest->depth == 1 || manifest->depth == SEL_TO_IMAGE) &&
+               sel_segment_is_whole(manifest);
     }
+    return bytes > 0 && bytes % 4 == 0 && manifest->depth == 0 &&
+           (manifest->kind == SEL_SNAPSHOT || (manifest->kind == SEL_DELTA && bytes <= MOST_DELTA_BYTES));
 }
 
-void sel_manifest_seal(uint8_t *manifest)
+void sel_manifest_seal(sel_manifest_t *manifest)
 {
-    memcpy(manifest, "SELG", 4);
-    sel_put16(manifest + 4, VERSION);
-    sel_put32(manifest + SEL_MANIFEST_CRC - 4, 0);
-    sel_put32(manifest + SEL_MANIFEST_CRC, manifest_crc(manifest));
+    manifest->mark = MANIFEST_MARK;
+    manifest->version = SEL_RECORD_VERSION;
+    manifest->zero = 0;
+    manifest->crc = manifest_crc(manifest);
 }
 
-/* The payload of a segment, rounded up to pages. */
-static uint32_t payload_room(const uint8_t *manifest)
+uint32_t sel_segment_bytes(const sel_manifest_t *manifest)
 {
-    uint32_t payload = sel_get32(manifest + SEL_MANIFEST_PAYLOAD);
-    return payload / SEL_PAGE_BYTES * SEL_PAGE_BYTES + (payload % SEL_PAGE_BYTES ? SEL_PAGE_BYTES : 0);
+    uint32_t pages = manifest->bytes / SEL_PAGE_BYTES + (manifest->bytes % SEL_PAGE_BYTES != 0);
+    return (2 + pages) * SEL_PAGE_BYTES;
 }
 
-uint32_t sel_segment_bytes(const uint8_t *manifest)
+static const sel_commit_t *commit_of(const sel_manifest_t *segment)
 {
-    return 2 * SEL_PAGE_BYTES + payload_room(manifest);
+    uint32_t at = sel_segment_bytes(segment) - SEL_PAGE_BYTES;
+    return (const sel_commit_t *)(const void *)((const uint8_t *)segment + at);
 }
 
 int sel_segment_is_right(const sel_flash_t *flash, uint32_t at)
 {
-    const uint8_t *manifest = flash->map + at;
-    return flash->bytes - at >= 2 * SEL_PAGE_BYTES && sel_manifest_is_right(manifest) &&
-           sel_get32(manifest + SEL_MANIFEST_PAYLOAD) <= flash->bytes - at - 2 * SEL_PAGE_BYTES;
+    const sel_manifest_t *segment = sel_segment_at(flash, at);
+    uint32_t room = flash->bytes - at;
+    return room >= 2 * SEL_PAGE_BYTES && sel_manifest_is_right(segment) &&
+           segment->bytes <= room - 2 * SEL_PAGE_BYTES;
 }
 
-int sel_segment_is_committed(const sel_flash_t *flash, uint32_t at)
+int sel_segment_is_committed(const sel_manifest_t *segment)
 {
-    const uint8_t *manifest = flash->map + at;
     uint8_t hash[SEL_HASH_BYTES];
-    sel_sha256(manifest, SEL_MANIFEST_BYTES, hash);
-    return sel_commit_is_right(manifest + SEL_PAGE_BYTES + payload_room(manifest), hash);
+    sel_sha256((const uint8_t *)segment, sizeof *segment, hash);
+    return sel_commit_is_right(commit_of(segment), hash);
 }
 
-int sel_segment_is_whole(const sel_flash_t *flash, uint32_t at)
+int sel_segment_is_whole(const sel_manifest_t *segment)
 {
-    const uint8_t *manifest = flash->map + at;
     uint8_t hash[SEL_HASH_BYTES];
-    sel_sha256(manifest + SEL_PAGE_BYTES, sel_get32(manifest + SEL_MANIFEST_PAYLOAD), hash);
-    return memcmp(hash, manifest + SEL_MANIFEST_SHA, sizeof hash) == 0;
+    sel_sha256(sel_segment_payload(segment), segment->bytes, hash);
+    return memcmp(hash, segment->payload_hash, sizeof hash) == 0;
 }
 
-int sel_segment_commit(const sel_flash_t *flash, uint32_t at)
+int sel_segment_commit(const sel_flash_t *flash, const sel_manifest_t *segment)
 {
-    const uint8_t *manifest = flash->map + at;
     uint8_t hash[SEL_HASH_BYTES];
-    sel_sha256(manifest, SEL_MANIFEST_BYTES, hash);
-    return sel_commit_put(flash, at + SEL_PAGE_BYTES + payload_room(manifest), hash);
+    sel_sha256((const uint8_t *)segment, sizeof *segment, hash);
+    return sel_commit_put(flash, (uint32_t)((const uint8_t *)commit_of(segment) - flash->map), hash);
 }

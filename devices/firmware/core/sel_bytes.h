@@ -1,8 +1,19 @@
-/* Little-endian numbers in bytes that may lie anywhere. */
+/* Bytes as numbers: little-endian and anywhere, or laid out as a structure. */
 #ifndef SEL_BYTES_H
 #define SEL_BYTES_H
 
 #include <stdint.h>
+
+/* Of structures that are the bytes of a record or message, which begins at a multiple of 4. */
+typedef uint64_t __attribute__((__aligned__(4))) sel_u64_t;
+
+/* Fails to compile where a structure is not laid out as the bytes. */
+#define SEL_LIES_AS(type, bytes) typedef char type##_lies_as_it_should[sizeof(type) == (bytes) ? 1 : -1]
+
+static inline uint32_t sel_least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
 
 static inline uint16_t sel_get16(const uint8_t *at)
 {

@@ -2,14 +2,6 @@
 
 #include <string.h>
 
-#include "sel_area.h"
-#include "sel_bytes.h"
-#include "sel_sha256.h"
-
-#define RUN_BYTES 8u
-
-typedef enum { UNCHANGED = 0, SCALE = 1, WHOLE = 2, CLASSES = 3 } run_kind_t;
-
 /* Where bytes go that are made piece by piece: into a hash, and through a page of RAM into flash from `at`
  * on. Without a flash they are measured only. */
 typedef struct {
@@ -39,12 +31,13 @@ static void sink_flush(sink_t *sink)
     }
 }
 
-static void sink_add(sink_t *sink, const uint8_t *data, uint32_t bytes)
+static void sink_add(sink_t *sink, const void *added, uint32_t bytes)
 {
+    const uint8_t *data = added;
     sel_sha256_add(&sink->hash, data, bytes);
     while (bytes > 0) {
         uint32_t filled = sink->bytes % SEL_PAGE_BYTES;
-        uint32_t count = bytes < SEL_PAGE_BYTES - filled ? bytes : SEL_PAGE_BYTES - filled;
+        uint32_t count = sel_least(bytes, SEL_PAGE_BYTES - filled);
         memcpy(sink->page + filled, data, count);
         sink->bytes += count;
         data += count;
@@ -55,49 +48,38 @@ static void sink_add(sink_t *sink, const uint8_t *data, uint32_t bytes)
     }
 }
 
-/* What the network has of a channel that the image has not. */
-static run_kind_t change(const sel_net_t *net, const sel_layer_t *layer, uint16_t channel)
+/* What the network has of a channel that the image has not; 0 for nothing. */
+static uint16_t change(const sel_net_t *net, const sel_layer_t *layer, uint32_t channel)
 {
-    const sel_image_t *image = net->image;
+    const uint8_t *base = net->image->base;
     const sel_channel_t *now = net->table + layer->first_entry + channel;
-    const uint8_t *row = image->base + layer->rows_at + channel * layer->row_bytes;
     if (now->row == NULL) {
-        return UNCHANGED;
+        return 0;
     }
-    if (now->row != row) {
-        return WHOLE;
+    if (now->row != base + layer->rows_at + channel * layer->row_bytes) {
+        return SEL_RUN_WHOLE;
     }
-    return now->parameters != image->base + layer->parameters_at + channel * SEL_PARAMETER_BYTES ? SCALE
-                                                                                                  : UNCHANGED;
-}
-
-static void add_run_header(sink_t *sink, uint16_t layer, run_kind_t kind, uint16_t first, uint16_t count)
-{
-    uint8_t header[RUN_BYTES];
-    sel_put16(header, layer);
-    sel_put16(header + 2, (uint16_t)kind);
-    sel_put16(header + 4, first);
-    sel_put16(header + 6, count);
-    sink_add(sink, header, sizeof header);
+    return now->parameters != base + layer->parameters_at + channel * SEL_PARAMETER_BYTES ? SEL_RUN_SCALE : 0;
 }
 
 /* All runs of one kind in a layer. */
-static void add_runs(sink_t *sink, const sel_net_t *net, uint16_t number, const sel_layer_t *layer,
-                     run_kind_t kind)
+static void add_runs(sink_t *sink, const sel_net_t *net, uint16_t number, uint16_t kind)
 {
-    for (uint16_t first = 0, end; first < layer->out_channels; first = end) {
-        end = (uint16_t)(first + 1);
-        if (change(net, layer, first) != kind) {
+    const sel_layer_t *layer = sel_image_layer(net->image, number);
+    for (uint32_t first = 0, end; first < layer->out_channels; first = end) {
+        sel_run_t run = {number, kind, (uint16_t)first, 0};
+        for (end = first; end < layer->out_channels && change(net, layer, end) == kind; end++) {
+            run.count++;
+        }
+        if (run.count == 0) {
+            end++;
             continue;
         }
-        while (end < layer->out_channels && change(net, layer, end) == kind) {
-            end++;
-        }
-        add_run_header(sink, number, kind, first, (uint16_t)(end - first));
-        for (uint16_t channel = first; channel < end; channel++) {
+        sink_add(sink, &run, sizeof run);
+        for (uint32_t channel = first; channel < end; channel++) {
             const sel_channel_t *now = net->table + layer->first_entry + channel;
             sink_add(sink, now->parameters, SEL_PARAMETER_BYTES);
-            if (kind == WHOLE) {
+            if (kind == SEL_RUN_WHOLE) {
                 sink_add(sink, now->row, layer->row_bytes);
             }
         }
@@ -108,39 +90,29 @@ static void add_runs(sink_t *sink, const sel_net_t *net, uint16_t number, const 
 static void add_classes(sink_t *sink, const sel_net_t *net)
 {
     static const uint8_t zeros[4];
-    uint8_t inverse[4];
-    uint16_t bytes = 0;
+    sel_run_t run = {(uint16_t)(net->image->layers - 1), SEL_RUN_CLASSES, net->classes, 0};
     if (net->names == net->image->base + net->image->names_at) {
         return;
     }
     for (uint16_t i = 0; i < net->classes; i++) {
-        bytes = (uint16_t)(bytes + 1 + net->names[bytes]);
+        run.count = (uint16_t)(run.count + 1 + net->names[run.count]);
     }
-    add_run_header(sink, (uint16_t)(net->image->layers - 1), CLASSES, net->classes, bytes);
-    sel_put32(inverse, net->inverse);
-    sink_add(sink, inverse, sizeof inverse);
-    sink_add(sink, net->names, bytes);
-    sink_add(sink, zeros, -(uint32_t)bytes % 4);
+    sink_add(sink, &run, sizeof run);
+    sink_add(sink, &net->inverse, sizeof net->inverse);
+    sink_add(sink, net->names, run.count);
+    sink_add(sink, zeros, -(uint32_t)run.count % 4);
 }
 
 /* A snapshot's payload: all that the network in `net` has and the image has not. */
 static void add_snapshot(sink_t *sink, const sel_net_t *net)
 {
     for (uint16_t number = 0; number < net->image->layers; number++) {
-        sel_layer_t layer;
-        sel_image_layer(net->image, number, &layer);
-        if (sel_layer_has_weights(&layer)) {
-            add_runs(sink, net, number, &layer, SCALE);
-            add_runs(sink, net, number, &layer, WHOLE);
+        if (sel_layer_has_weights(sel_image_layer(net->image, number))) {
+            add_runs(sink, net, number, SEL_RUN_SCALE);
+            add_runs(sink, net, number, SEL_RUN_WHOLE);
         }
     }
     add_classes(sink, net);
-    sink_flush(sink);
-}
-
-static const uint8_t *segment(const sel_overlay_t *overlay, uint16_t place)
-{
-    return overlay->areas[overlay->area]->map + overlay->stack[place];
 }
 
 void sel_overlay_build(sel_overlay_t *overlay, uint16_t count)
@@ -150,91 +122,80 @@ void sel_overlay_build(sel_overlay_t *overlay, uint16_t count)
     sel_net_reset(net, net->image, net->table, net->arena);
     net->kernels = kernels;
     for (uint16_t place = 0; place < count; place++) {
-        const uint8_t *manifest = segment(overlay, place);
-        sel_net_apply(net, manifest + SEL_PAGE_BYTES, sel_get32(manifest + SEL_MANIFEST_PAYLOAD));
+        const sel_manifest_t *segment = overlay->stack[place];
+        sel_net_apply(net, sel_segment_payload(segment), segment->bytes);
     }
 }
 
-/* Measures the stack with its lowest `merged` segments as one: returns its bytes in an area. The manifest is
- * that of the snapshot. */
-static uint32_t measure(sel_overlay_t *overlay, uint16_t merged, uint8_t manifest[SEL_MANIFEST_BYTES])
+/* What becomes of the stack: its lowest `merged` segments one snapshot, and its top as it is if that is not
+ * one of them. */
+typedef struct {
+    uint16_t merged;
+    sel_manifest_t snapshot;
+    const sel_manifest_t *top;
+    uint32_t bytes; /* of both in an area */
+} plan_t;
+
+static void make_plan(plan_t *plan, sel_overlay_t *overlay, uint16_t merged)
 {
-    uint32_t bytes = 0;
+    plan->merged = merged;
+    plan->top = merged < overlay->depth ? overlay->stack[merged] : NULL;
+    plan->bytes = plan->top != NULL ? sel_segment_bytes(plan->top) : 0;
     if (merged > 0) {
+        sel_manifest_t *snapshot = &plan->snapshot;
         sink_t sink;
         sel_overlay_build(overlay, merged);
         sink_open(&sink, NULL, 0);
         add_snapshot(&sink, overlay->net);
-        memcpy(manifest, segment(overlay, (uint16_t)(merged - 1)), SEL_MANIFEST_BYTES);
-        sel_put16(manifest + SEL_MANIFEST_KIND, SEL_SNAPSHOT);
-        sel_put32(manifest + SEL_MANIFEST_PAYLOAD, sink.bytes);
-        memcpy(manifest + SEL_MANIFEST_BEFORE, sel_image_hash(overlay->net->image), SEL_HASH_BYTES);
-        sel_sha256_end(&sink.hash, manifest + SEL_MANIFEST_SHA);
-        sel_manifest_seal(manifest);
-        bytes = sel_segment_bytes(manifest);
+        *snapshot = *overlay->stack[merged - 1];
+        snapshot->kind = SEL_SNAPSHOT;
+        snapshot->bytes = sink.bytes;
+        memcpy(snapshot->before, sel_image_hash(overlay->net->image), SEL_HASH_BYTES);
+        sel_sha256_end(&sink.hash, snapshot->payload_hash);
+        sel_manifest_seal(snapshot);
+        plan->bytes += sel_segment_bytes(snapshot);
     }
-    for (uint16_t place = merged; place < overlay->depth; place++) {
-        bytes += sel_segment_bytes(segment(overlay, place));
-    }
-    return bytes;
 }
 
-/* Writes one segment at an offset: a snapshot of `net`, or with `copied` this one's payload. */
-static int put_segment(const sel_flash_t *flash, uint32_t at, const uint8_t *manifest, const sel_net_t *net,
-                       const uint8_t *copied)
+/* Writes one segment: a snapshot of `net`, or without it a copy of the segment. */
+static int put_segment(const sel_flash_t *flash, uint32_t at, const sel_manifest_t *segment,
+                       const sel_net_t *net)
 {
-    uint8_t header[SEL_MANIFEST_BYTES];
+    sel_manifest_t header = *segment;
     sink_t sink;
-    memcpy(header, manifest, sizeof header);
-    if (sel_flash_put(flash, at, header, sizeof header) != 0) {
-        return 1;
-    }
     sink_open(&sink, flash, at + SEL_PAGE_BYTES);
-    if (copied != NULL) {
-        sink_add(&sink, copied, sel_get32(manifest + SEL_MANIFEST_PAYLOAD));
-        sink_flush(&sink);
-    } else {
+    sink.has_failed = sel_flash_put(flash, at, &header, sizeof header);
+    if (net != NULL) {
         add_snapshot(&sink, net);
+    } else {
+        sink_add(&sink, sel_segment_payload(segment), segment->bytes);
     }
-    return sink.has_failed || sel_segment_commit(flash, at) != 0;
-}
-
-/* Writes the stack, of which `merged` segments become one, into an erased area; `stack` tells where they
- * are. */
-static int put_stack(sel_overlay_t *overlay, const sel_flash_t *flash, uint16_t merged,
-                     const uint8_t *snapshot, uint32_t *stack)
-{
-    uint32_t at = SEL_SEGMENTS_AT;
-    if (merged > 0) {
-        sel_overlay_build(overlay, merged);
-        if (put_segment(flash, at, snapshot, overlay->net, NULL) != 0) {
-            return 1;
-        }
-        *stack++ = at;
-        at += sel_segment_bytes(snapshot);
-    }
-    for (uint16_t place = merged; place < overlay->depth; place++) {
-        const uint8_t *manifest = segment(overlay, place);
-        if (put_segment(flash, at, manifest, NULL, manifest + SEL_PAGE_BYTES) != 0) {
-            return 1;
-        }
-        *stack++ = at;
-        at += sel_segment_bytes(manifest);
-    }
-    return 0;
+    sink_flush(&sink);
+    return sink.has_failed || sel_segment_commit(flash, sel_segment_at(flash, at)) != 0;
 }
 
 /* Fills the other area and changes over to it: its header comes last. */
-static sel_status_t change_over(sel_overlay_t *overlay, uint16_t merged, const uint8_t *snapshot,
-                                uint32_t bytes)
+static sel_status_t change_over(sel_overlay_t *overlay, const plan_t *plan)
 {
     const sel_flash_t *flash = overlay->areas[overlay->target];
-    uint16_t depth = (uint16_t)(overlay->depth - merged + (merged > 0));
-    uint32_t stack[SEL_MOST_SEGMENTS];
-    sel_area_t area = {overlay->sequence + 1, ++overlay->erases[overlay->target], overlay->counter,
-                       sel_image_hash(overlay->net->image)};
-    if (sel_flash_clear(flash, flash->bytes) != 0 || put_stack(overlay, flash, merged, snapshot, stack) != 0 ||
-        sel_area_put(flash, &area) != 0) {
+    const sel_manifest_t *stack[2];
+    uint16_t depth = 0;
+    uint32_t at = SEL_SEGMENTS_AT;
+    sel_area_t area = {SEL_AREA_MARK, SEL_RECORD_VERSION, overlay->sequence + 1, 0, overlay->counter, {0}, 0};
+    int has_failed = sel_flash_clear(flash, flash->bytes);
+    if (plan->merged > 0 && !has_failed) {
+        sel_overlay_build(overlay, plan->merged);
+        has_failed = put_segment(flash, at, &plan->snapshot, overlay->net);
+        stack[depth++] = sel_segment_at(flash, at);
+        at += sel_segment_bytes(&plan->snapshot);
+    }
+    if (plan->top != NULL && !has_failed) {
+        has_failed = put_segment(flash, at, plan->top, NULL);
+        stack[depth++] = sel_segment_at(flash, at);
+    }
+    area.erases = ++overlay->erases[overlay->target];
+    memcpy(area.image_hash, sel_image_hash(overlay->net->image), SEL_HASH_BYTES);
+    if (has_failed || sel_record_put(flash, 0, &area, sizeof area) != 0) {
         return SEL_FLASH_FAULT;
     }
     memcpy(overlay->stack, stack, depth * sizeof stack[0]);
@@ -242,9 +203,10 @@ static sel_status_t change_over(sel_overlay_t *overlay, uint16_t merged, const u
     overlay->area = overlay->target;
     overlay->target = (uint8_t)(1 - overlay->area);
     overlay->sequence = area.sequence;
-    overlay->end = SEL_SEGMENTS_AT + bytes;
-    overlay->pending = 0;
-    overlay->newest = depth > 0 ? stack[depth - 1] : 0;
+    overlay->end = SEL_SEGMENTS_AT + plan->bytes;
+    overlay->pending = NULL;
+    overlay->is_damaged = 0;
+    overlay->newest = depth > 0 ? stack[depth - 1] : NULL;
     return SEL_OK;
 }
 
@@ -252,17 +214,15 @@ sel_status_t sel_overlay_compact(sel_overlay_t *overlay, uint32_t needed, int ma
                                  uint32_t *available)
 {
     uint32_t room = overlay->areas[overlay->target]->bytes - SEL_SEGMENTS_AT;
-    uint16_t merged = overlay->depth > 1 ? (uint16_t)(overlay->depth - 1) : 0;
-    uint8_t snapshot[SEL_MANIFEST_BYTES];
-    uint32_t bytes = measure(overlay, merged, snapshot);
     sel_status_t status = SEL_FULL;
-    if (may_merge_all && (bytes > room || room - bytes < needed)) {
-        merged = overlay->depth;
-        bytes = measure(overlay, merged, snapshot);
+    plan_t plan;
+    make_plan(&plan, overlay, overlay->depth > 1 ? (uint16_t)(overlay->depth - 1) : 0);
+    if (may_merge_all && (plan.bytes > room || room - plan.bytes < needed)) {
+        make_plan(&plan, overlay, overlay->depth);
     }
-    *available = bytes < room ? room - bytes : 0;
+    *available = plan.bytes < room ? room - plan.bytes : 0;
     if (*available >= needed) {
-        status = change_over(overlay, merged, snapshot, bytes);
+        status = change_over(overlay, &plan);
     }
     sel_overlay_build(overlay, overlay->depth);
     return status;

@@ -6,6 +6,8 @@
 #define SMALLEST_LOG 1024u
 #define QUEUED_FRAMES 4u
 #define INFER_HEADER_BYTES 4u /* operation, 0, flags, 0 */
+#define SAMPLE_HEADER_BYTES 26u
+#define MOST_INPUT_BYTES (SEL_MOST_FRAGMENTS * SEL_FRAGMENT_BYTES - SAMPLE_HEADER_BYTES)
 
 static uint32_t longest_message(const sel_image_t *image)
 {
@@ -31,10 +33,11 @@ void sel_device_sizes(const sel_flash_t *image_partition, sel_memory_t *sizes)
 sel_status_t sel_fits_memory(const sel_device_t *device, const sel_image_t *image, uint32_t *reason)
 {
     const sel_memory_t *memory = &device->board->memory;
-    *reason = image->arena_bytes > memory->arena_bytes           ? SEL_REASON_ARENA
-              : image->entries > memory->table_entries           ? SEL_REASON_TABLE
-              : longest_message(image) > memory->message_bytes   ? SEL_REASON_MESSAGE
-                                                                 : 0;
+    *reason = image->arena_bytes > memory->arena_bytes         ? SEL_REASON_ARENA
+              : image->entries > memory->table_entries         ? SEL_REASON_TABLE
+              : longest_message(image) > memory->message_bytes ? SEL_REASON_MESSAGE
+              : sel_net_input_bytes(image) > MOST_INPUT_BYTES  ? SEL_REASON_MESSAGE
+                                                               : 0;
     return *reason == 0 ? SEL_OK : SEL_IMAGE_REFUSED;
 }
 
@@ -42,6 +45,7 @@ void sel_renew_nonce(sel_device_t *device)
 {
     const sel_port_t *port = device->board->port;
     port->random(port->context, device->nonce, SEL_NONCE_BYTES);
+    device->begun = 0;
 }
 
 void sel_start_network(sel_device_t *device)
@@ -50,7 +54,7 @@ void sel_start_network(sel_device_t *device)
     uint32_t reason = 0;
     sel_status_t status = sel_store_open(board->image, &device->image, &reason);
     device->faults &= (uint16_t)~(SEL_FAULT_NO_IMAGE | SEL_FAULT_IMAGE);
-    device->transfer = SEL_NO_TRANSFER;
+    device->transfer = SEL_NO_DATA;
     if (status == SEL_OK) {
         status = sel_fits_memory(device, &device->image, &reason);
     }
@@ -58,27 +62,24 @@ void sel_start_network(sel_device_t *device)
     if (device->has_image) {
         sel_net_reset(&device->net, &device->image, board->memory.table, board->memory.arena);
         sel_overlay_open(&device->overlay, board->areas[0], board->areas[1], &device->net);
-        sel_log_text(&device->log, "network in use, overlay depth ");
-        sel_log_number(&device->log, device->overlay.depth);
+        sel_log_number(&device->log, "network in use, overlay depth ", device->overlay.depth);
     } else {
         device->faults |= (uint16_t)(SEL_FAULT_NO_IMAGE | (status == SEL_NO_IMAGE ? 0u : SEL_FAULT_IMAGE));
-        sel_log_text(&device->log, "no network, reason ");
-        sel_log_number(&device->log, reason);
+        sel_log_number(&device->log, "no network, reason ", reason);
     }
-    sel_log_text(&device->log, "\n");
 }
 
 void sel_device_open(sel_device_t *device, const sel_board_t *board)
 {
     const sel_port_t *port = board->port;
     const sel_memory_t *memory = &board->memory;
-    uint8_t start[4];
+    uint32_t start;
     memset(device, 0, sizeof *device);
     device->board = board;
-    port->random(port->context, start, sizeof start);
+    port->random(port->context, (uint8_t *)&start, sizeof start);
     sel_renew_nonce(device);
     sel_log_reset(&device->log, memory->log, memory->log_bytes);
-    sel_samples_reset(&device->samples, memory->samples, memory->samples_bytes, sel_get32(start));
+    sel_samples_reset(&device->samples, memory->samples, memory->samples_bytes, start);
     sel_decoder_reset(&device->decoder, SEL_REQUEST, memory->message, memory->message_bytes);
     sel_start_network(device);
 }

@@ -56,7 +56,14 @@ typedef struct {
     uint16_t window;
 } sel_board_t;
 
-typedef enum { SEL_NO_TRANSFER = 0, SEL_DELTA_TRANSFER = 1, SEL_IMAGE_TRANSFER = 2 } sel_transfer_t;
+/* Operations of requests that the device tells apart. */
+enum {
+    SEL_NO_DATA = 0,
+    SEL_DELTA_DATA = 0x21,
+    SEL_DELTA_COMMIT = 0x22,
+    SEL_DELTA_ROLLBACK = 0x23,
+    SEL_IMAGE_DATA = 0x31
+};
 
 typedef struct {
     const sel_board_t *board;
@@ -68,8 +75,9 @@ typedef struct {
     sel_decoder_t decoder;
     sel_encoder_t encoder;
     uint8_t nonce[SEL_NONCE_BYTES];
+    uint32_t begun; /* of the MAC of the begin that the nonce has served; 0 for none yet */
     uint8_t has_image;
-    uint8_t transfer; /* a sel_transfer_t: what data may be sent for */
+    uint8_t transfer; /* the operation of the data that may be sent; SEL_NO_DATA for none */
     uint16_t faults;
     uint32_t frames; /* observed since the start */
     uint32_t observed_crc; /* the last observed request, so that it can be repeated */

@@ -56,7 +56,7 @@ static void lay_out(strip_t *strip, const sel_layer_t *layer)
     strip->second_surplus = strip->is_single ? QUAD : strip->columns;
 }
 
-uint64_t sel_fast_scratch_bytes(const sel_layer_t *layer)
+uint32_t sel_fast_scratch_bytes(const sel_layer_t *layer)
 {
     strip_t strip;
 
@@ -66,7 +66,7 @@ uint64_t sel_fast_scratch_bytes(const sel_layer_t *layer)
     if (layer->kernel_width > 1 && layer->stride_right > 2)
         return 0;
     lay_out(&strip, layer);
-    return 4 * ((uint64_t)strip.rows * (strip.row_words + strip.columns) + 2 * strip.columns);
+    return 4 * (strip.rows * (strip.row_words + strip.columns) + 2 * strip.columns); /* below 2^28 */
 }
 
 /* Packs four channels; returns two sums of two of them, in two lanes. */

@@ -3,24 +3,36 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "sel_bytes.h"
 #include "sel_crc.h"
 #include "sel_sha256.h"
 
+#define MARK 0x4D4C4553u /* SELM */
 #define SECTION 16u
-#define HASH_AT 16u
-#define HASHED_FROM 48u
-#define NUMBERS_AT 80u
+#define CHECKED_FROM ((uint32_t)offsetof(start_t, hash))
+#define HASHED_FROM ((uint32_t)offsetof(start_t, weights_hash))
 #define NUMBERS_FROM offsetof(sel_image_t, arena_bytes)
-#define NUMBERS_TO (offsetof(sel_image_t, zeros) + sizeof ((sel_image_t *)0)->zeros)
+#define NUMBERS_BYTES (SEL_IMAGE_HEADER_BYTES - sizeof(start_t))
 
-/* Fails to compile where the structures are not laid out as the bytes. */
-typedef char layer_is_as_it_lies[sizeof(sel_layer_t) == SEL_LAYER_BYTES ? 1 : -1];
-typedef char header_is_as_it_lies[NUMBERS_TO - NUMBERS_FROM == SEL_IMAGE_HEADER_BYTES - NUMBERS_AT ? 1 : -1];
+/* What the header begins with. The rest is in sel_image_t. */
+typedef struct {
+    uint32_t mark;
+    uint16_t version, header_bytes;
+    uint32_t bytes, crc;
+    uint8_t hash[SEL_HASH_BYTES], weights_hash[SEL_HASH_BYTES];
+} start_t;
+
+/* Fails to compile where the numbers are not laid out as the bytes. */
+typedef char numbers_lie_as_they_should
+    [offsetof(sel_image_t, zeros) + 8 - NUMBERS_FROM == NUMBERS_BYTES ? 1 : -1];
+
+static const start_t *start_of(const uint8_t *base)
+{
+    return (const start_t *)(const void *)base;
+}
 
 const uint8_t *sel_image_hash(const sel_image_t *image)
 {
-    return image->base + HASH_AT;
+    return start_of(image->base)->hash;
 }
 
 int sel_image_hash_is_right(const sel_image_t *image)
@@ -31,9 +43,9 @@ int sel_image_hash_is_right(const sel_image_t *image)
     return memcmp(hash, sel_image_hash(image), SEL_HASH_BYTES) == 0;
 }
 
-void sel_image_layer(const sel_image_t *image, uint16_t number, sel_layer_t *layer)
+const sel_layer_t *sel_image_layer(const sel_image_t *image, uint32_t number)
 {
-    memcpy(layer, image->base + image->layers_at + number * SEL_LAYER_BYTES, sizeof *layer);
+    return (const sel_layer_t *)(const void *)(image->base + image->layers_at) + number;
 }
 
 int sel_texts_are_right(const uint8_t *texts, uint32_t bytes, uint32_t count)
@@ -50,14 +62,12 @@ int sel_texts_are_right(const uint8_t *texts, uint32_t bytes, uint32_t count)
 
 static int start_is_right(const uint8_t *base, uint32_t available)
 {
-    uint32_t bytes;
+    const start_t *start = start_of(base);
 
-    if (((uintptr_t)base & (SECTION - 1)) || available < SEL_IMAGE_HEADER_BYTES)
-        return 0;
-    bytes = sel_get32(base + 8);
-    return memcmp(base, "SELM", 4) == 0 && sel_get16(base + 4) == SEL_IMAGE_VERSION &&
-           sel_get16(base + 6) == SEL_IMAGE_HEADER_BYTES && bytes >= SEL_IMAGE_HEADER_BYTES &&
-           bytes % SECTION == 0 && bytes <= SEL_MAX_BYTES && bytes <= available;
+    return ((uintptr_t)base & (SECTION - 1)) == 0 && available >= SEL_IMAGE_HEADER_BYTES &&
+           start->mark == MARK && start->version == SEL_IMAGE_VERSION &&
+           start->header_bytes == SEL_IMAGE_HEADER_BYTES && start->bytes >= SEL_IMAGE_HEADER_BYTES &&
+           start->bytes % SECTION == 0 && start->bytes <= SEL_MAX_BYTES && start->bytes <= available;
 }
 
 static int numbers_are_right(const sel_image_t *image)
@@ -87,35 +97,21 @@ static int sections_are_right(const sel_image_t *image)
 
 static int standin_is_right(const sel_image_t *image)
 {
-    const uint8_t *at = image->base + image->standin_at;
-    uint32_t knots = sel_get16(at + 4);
-    uint32_t i;
+    const uint16_t *at = (const uint16_t *)(const void *)(image->base + image->standin_at);
+    const uint16_t *knot = at + 4; /* after the inverse, the number of knots and 0 */
+    uint32_t knots = at[2];
 
-    if (knots < 2 || knots > SEL_MAX_KNOTS || sel_get16(at + 6) ||
-        !is_inside(image, image->standin_at, 8 + 4 * knots))
+    if (knots < 2 || knots > SEL_MAX_KNOTS || at[3] || !is_inside(image, image->standin_at, 8 + 4 * knots))
         return 0;
-    for (i = 1; i < knots; i++) {
-        const uint8_t *uncertainty = at + 8 + 2 * i, *nats = uncertainty + 2 * knots;
-
-        if (sel_get16(uncertainty) <= sel_get16(uncertainty - 2) || sel_get16(nats) < sel_get16(nats - 2))
+    for (at = knot + knots - 1; knot != at; knot++)
+        if (knot[1] <= knot[0] || knot[knots + 1] < knot[knots])
             return 0;
-    }
     return 1;
-}
-
-static int arena_is_right(const sel_image_t *image)
-{
-    uint64_t stride = (image->channels + 3u) & ~3u;
-    uint64_t bytes = stride * image->height * image->width;
-
-    return image->scratch_bytes <= image->arena_bytes && image->arena_bytes <= SEL_MAX_BYTES &&
-           (image->arena_bytes - image->scratch_bytes) % 4 == 0 && image->input % 4 == 0 &&
-           image->input + bytes <= image->arena_bytes - image->scratch_bytes;
 }
 
 static uint32_t fault(const sel_image_t *image)
 {
-    if (sel_crc32(0, image->base + HASH_AT, image->bytes - HASH_AT) != sel_get32(image->base + 12))
+    if (sel_crc32(0, image->base + CHECKED_FROM, image->bytes - CHECKED_FROM) != start_of(image->base)->crc)
         return SEL_BAD_CRC;
     if (!numbers_are_right(image))
         return SEL_BAD_HEADER;
@@ -126,19 +122,17 @@ static uint32_t fault(const sel_image_t *image)
     if (!sel_texts_are_right(image->base + image->names_at, image->names_bytes,
                              (uint32_t)image->classes + image->layers))
         return SEL_BAD_NAMES;
-    if (!arena_is_right(image))
-        return SEL_BAD_ARENA;
     return sel_image_check_layers(image);
 }
 
 sel_status_t sel_image_open(sel_image_t *image, const uint8_t *base, uint32_t available, uint32_t *reason)
 {
     *reason = SEL_BAD_START;
-    if (!start_is_right(base, available))
-        return SEL_IMAGE_REFUSED;
-    image->base = base;
-    image->bytes = sel_get32(base + 8);
-    memcpy((uint8_t *)image + NUMBERS_FROM, base + NUMBERS_AT, SEL_IMAGE_HEADER_BYTES - NUMBERS_AT);
-    *reason = fault(image);
+    if (start_is_right(base, available)) {
+        image->base = base;
+        image->bytes = start_of(base)->bytes;
+        memcpy((uint8_t *)image + NUMBERS_FROM, base + sizeof(start_t), NUMBERS_BYTES);
+        *reason = fault(image);
+    }
     return *reason ? SEL_IMAGE_REFUSED : SEL_OK;
 }

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "sel_bytes.h"
 #include "sel_status.h"
 
 #define SEL_IMAGE_HEADER_BYTES 144u
@@ -61,6 +62,7 @@ typedef struct {
     uint8_t shift;
     uint8_t zeros[23];
 } sel_layer_t;
+SEL_LIES_AS(sel_layer_t, SEL_LAYER_BYTES);
 
 /* Why an image is refused. `reason` is one of these, plus 256 times the number of the layer it is about. */
 typedef enum {
@@ -90,8 +92,8 @@ sel_status_t sel_image_open(sel_image_t *image, const uint8_t *base, uint32_t av
 const uint8_t *sel_image_hash(const sel_image_t *image);
 int sel_image_hash_is_right(const sel_image_t *image);
 
-/* Reads layer number `number`, below image->layers. */
-void sel_image_layer(const sel_image_t *image, uint16_t number, sel_layer_t *layer);
+/* Layer number `number`, below image->layers, where it lies. */
+const sel_layer_t *sel_image_layer(const sel_image_t *image, uint32_t number);
 
 static inline int sel_layer_has_weights(const sel_layer_t *layer)
 {
@@ -113,7 +115,7 @@ int sel_channel_is_right(const sel_layer_t *layer, const uint8_t *parameters, co
 /* Whether these bytes are `count` texts, and nothing else. */
 int sel_texts_are_right(const uint8_t *texts, uint32_t bytes, uint32_t count);
 
-/* Checks the layers of an image whose header is right. Returns 0 or a reason. */
+/* Checks the arena and the layers of an image whose header is right. Returns 0 or a reason. */
 uint32_t sel_image_check_layers(const sel_image_t *image);
 
 #endif

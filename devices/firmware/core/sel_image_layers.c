@@ -1,57 +1,63 @@
-/* Whether the layers of an image can be executed: shapes, tensors, weights. */
-#include "sel_bytes.h"
+/* Whether the arena and the layers of an image are such that it can be executed: shapes, tensors, weights. */
+#include <string.h>
+
 #include "sel_image.h"
 #include "sel_kernels.h"
 
 #define MOST_CELLS 32768u
 #define MOST_SHIFT 30u
-#define LIMIT 0x80000000 /* what no sum reaches */
+#define LIMIT (1u << 31) /* what no sum reaches */
+#define MOST_POOLED (1 << 23) /* what a pool's sum does not reach, which is multiplied by 256 */
 
-/* Bytes of the arena. */
+/* A tensor and where it lies in the arena. Filled whole, so that two can be compared. */
 typedef struct {
-    uint64_t at, bytes;
-} span_t;
+    uint32_t at, bytes, channels, height, width;
+} tensor_t;
 
-static span_t tensor_span(uint32_t at, uint16_t channels, uint16_t height, uint16_t width)
+/* More bytes than an arena may have are UINT32_MAX. */
+static tensor_t tensor(uint32_t at, uint16_t channels, uint16_t height, uint16_t width)
 {
-    span_t span = {at, (uint64_t)sel_stride(channels) * height * width};
+    uint64_t bytes = (uint64_t)(sel_stride(channels) * height) * width;
+    tensor_t tensor = {at, bytes > SEL_MAX_BYTES ? UINT32_MAX : (uint32_t)bytes, channels, height, width};
 
-    return span;
+    return tensor;
 }
 
-static span_t input_span(const sel_layer_t *layer, uint32_t at)
+static tensor_t input_of(const sel_image_t *image)
 {
-    return tensor_span(at, layer->in_channels, layer->in_height, layer->in_width);
+    return tensor(image->input, image->channels, image->height, image->width);
 }
 
-static span_t output_span(const sel_image_t *image, const sel_layer_t *layer, uint16_t number)
+static tensor_t output_of(const sel_image_t *image, uint32_t number)
 {
-    span_t span = tensor_span(layer->out, layer->out_channels, layer->out_height, layer->out_width);
+    const sel_layer_t *layer = sel_image_layer(image, number);
+    tensor_t output = tensor(layer->out, layer->out_channels, layer->out_height, layer->out_width);
 
     if (number + 1 == image->layers)
-        span.bytes = 2u * (uint32_t)layer->out_channels;
-    return span;
+        output.bytes = 2u * output.channels;
+    return output;
 }
 
-static int overlap(span_t one, span_t other)
+/* Whether two tensors that are inside the arena share bytes. */
+static int overlap(const tensor_t *one, const tensor_t *other)
 {
-    return one.at < other.at + other.bytes && other.at < one.at + one.bytes;
+    return one->at < other->at + other->bytes && other->at < one->at + one->bytes;
 }
 
-static int is_inside(const sel_image_t *image, span_t span)
+static int is_inside(const sel_image_t *image, const tensor_t *tensor)
 {
-    return span.at % 4 == 0 && span.at + span.bytes <= image->arena_bytes - image->scratch_bytes;
+    uint32_t room = image->arena_bytes - image->scratch_bytes;
+
+    return tensor->at % 4 == 0 && tensor->at <= room && tensor->bytes <= room - tensor->at;
 }
 
 int sel_image_outputs_overlap(const sel_image_t *image, uint16_t one, uint16_t other)
 {
-    sel_layer_t layer;
-    span_t span;
+    tensor_t outputs[2];
 
-    sel_image_layer(image, one, &layer);
-    span = output_span(image, &layer, one);
-    sel_image_layer(image, other, &layer);
-    return overlap(span, output_span(image, &layer, other));
+    outputs[0] = output_of(image, one);
+    outputs[1] = output_of(image, other);
+    return overlap(&outputs[0], &outputs[1]);
 }
 
 static int window_fits(uint32_t in, uint32_t before, uint32_t after, uint32_t kernel, uint32_t stride,
@@ -92,14 +98,14 @@ static int is_point(const sel_layer_t *layer)
 
 static int row_is_right(const sel_layer_t *layer)
 {
-    uint32_t channels;
-    uint64_t bytes;
+    uint32_t channels, bytes;
 
     if (!layer->groups || layer->in_channels % layer->groups || layer->out_channels % layer->groups)
         return 0;
     channels = layer->in_channels / (uint32_t)layer->groups;
-    bytes = (uint64_t)layer->kernel_height * layer->kernel_width * ((channels + 3) & ~3u);
-    return bytes == layer->row_bytes && bytes * (255 * 64) < LIMIT;
+    bytes = (uint32_t)layer->kernel_height * layer->kernel_width;
+    bytes *= (channels + 3) & ~3u; /* 255 * 255 * 65536 at most */
+    return bytes == layer->row_bytes && bytes <= (LIMIT - 1) / (255 * 64);
 }
 
 static int shape_is_right(const sel_layer_t *layer)
@@ -125,37 +131,38 @@ static int shape_is_right(const sel_layer_t *layer)
     }
 }
 
-/* Whether sums between these stay in 32 bits. */
-static int is_sum(int64_t least, int64_t most)
+/* Whether a * multiplier + b * second + constant stays below the limit, a and b being bytes. */
+static int addition_is_right(const sel_layer_t *layer)
 {
-    return least > -(int64_t)LIMIT && most < (int64_t)LIMIT;
-}
+    uint32_t constant = (uint32_t)layer->constant, room[2] = {LIMIT - 1 - constant, LIMIT - 1 + constant};
+    int32_t multiplier = layer->multiplier;
+    uint32_t i;
 
-/* What q * multiplier can be at least and at most, q being a byte, is added to these. */
-static void add_range(int64_t *least, int64_t *most, int64_t multiplier)
-{
-    *(multiplier < 0 ? least : most) += 255 * multiplier;
+    for (i = 0; i < 2; i++, multiplier = layer->second_multiplier) {
+        uint32_t is_negative = multiplier < 0;
+        uint32_t size = is_negative ? -(uint32_t)multiplier : (uint32_t)multiplier;
+
+        if (size > room[is_negative] / 255)
+            return 0;
+        room[is_negative] -= 255 * size;
+    }
+    return constant != LIMIT;
 }
 
 /* The sums of a layer without weights. */
 static int sums_are_right(const sel_layer_t *layer)
 {
-    int64_t least = layer->constant, most = layer->constant;
-    int64_t cells = (int64_t)layer->kernel_height * layer->kernel_width;
+    int32_t cells = layer->kernel_height * layer->kernel_width;
 
     if (layer->operation == SEL_RELU || layer->operation == SEL_MAX_POOL)
         return 1;
     if (layer->shift < 1 || layer->shift > MOST_SHIFT)
         return 0;
+    if (layer->operation == SEL_ADD)
+        return addition_is_right(layer);
     if (layer->operation == SEL_GLOBAL_AVERAGE)
-        cells = (int64_t)layer->in_height * layer->in_width;
-    if (layer->operation != SEL_ADD) {
-        add_range(&least, &most, cells);
-        return is_sum(256 * least, 256 * most);
-    }
-    add_range(&least, &most, layer->multiplier);
-    add_range(&least, &most, layer->second_multiplier);
-    return is_sum(least, most);
+        cells = layer->in_height * layer->in_width;
+    return layer->constant > -MOST_POOLED && layer->constant < MOST_POOLED - 255 * cells;
 }
 
 static int weights_are_right(const sel_layer_t *layer, const uint8_t *row)
@@ -174,21 +181,25 @@ static int weights_are_right(const sel_layer_t *layer, const uint8_t *row)
 
 int sel_channel_is_right(const sel_layer_t *layer, const uint8_t *parameters, const uint8_t *row)
 {
-    int64_t bias = (int32_t)sel_get32(parameters);
-    int64_t products = 255 * 64 * (int64_t)layer->row_bytes;
+    sel_scale_t scale = sel_scale(parameters);
+    uint32_t size = scale.bias < LIMIT ? scale.bias : -scale.bias;
 
-    return parameters[4] >= 1 && parameters[4] <= MOST_SHIFT && is_sum(bias - products, bias + products) &&
+    return scale.shift >= 1 && scale.shift <= MOST_SHIFT && size + 255 * 64 * layer->row_bytes < LIMIT &&
            (!row || weights_are_right(layer, row));
+}
+
+static int is_section(const sel_image_t *image, uint32_t at, uint32_t count, uint32_t each)
+{
+    return at % 16 == 0 && at <= image->bytes && (uint64_t)count * each <= image->bytes - at;
 }
 
 static int channels_are_right(const sel_image_t *image, const sel_layer_t *layer, uint16_t number)
 {
-    uint64_t count = sel_image_rows(image, layer, number);
+    uint32_t count = sel_image_rows(image, layer, number);
     const uint8_t *row = image->base + layer->rows_at, *parameters = image->base + layer->parameters_at;
 
-    if (layer->rows_at % 16 || layer->parameters_at % 16 ||
-        layer->rows_at + count * layer->row_bytes > image->bytes ||
-        layer->parameters_at + count * SEL_PARAMETER_BYTES > image->bytes)
+    if (!is_section(image, layer->rows_at, count, layer->row_bytes) ||
+        !is_section(image, layer->parameters_at, count, SEL_PARAMETER_BYTES))
         return 0;
     for (; count; count--, row += layer->row_bytes, parameters += SEL_PARAMETER_BYTES)
         if (!sel_channel_is_right(layer, parameters, row))
@@ -196,51 +207,43 @@ static int channels_are_right(const sel_image_t *image, const sel_layer_t *layer
     return 1;
 }
 
-/* Whether an input of layer `number`, at `at`, is all of what stands there by then. */
-static sel_image_fault_t input_fault(const sel_image_t *image, const sel_layer_t *layer, uint16_t number,
-                                     uint32_t at, uint8_t zero)
+/* Whether an input of layer `number`, at `at`, is all of what stands there by then, and its output spares
+ * it. */
+static sel_image_fault_t input_fault(const sel_image_t *image, uint32_t number, uint32_t at, uint8_t zero)
 {
-    span_t wanted = input_span(layer, at);
-    sel_layer_t maker;
+    const sel_layer_t *layer = sel_image_layer(image, number);
+    tensor_t input = tensor(at, layer->in_channels, layer->in_height, layer->in_width);
+    tensor_t made = output_of(image, number);
+    int in_place = (layer->operation == SEL_ADD || layer->operation == SEL_RELU) && made.at == at;
 
-    if (!is_inside(image, wanted))
+    if (!is_inside(image, &input) || (overlap(&made, &input) && !in_place))
         return SEL_BAD_TENSOR;
     while (number--) {
-        sel_image_layer(image, number, &maker);
-        if (!overlap(wanted, output_span(image, &maker, number)))
-            continue;
-        if (maker.out != at || maker.out_channels != layer->in_channels ||
-            maker.out_height != layer->in_height || maker.out_width != layer->in_width)
-            return SEL_BAD_TENSOR;
-        return maker.zero_out == zero ? 0 : SEL_BAD_ZERO;
+        made = output_of(image, number);
+        if (overlap(&made, &input)) {
+            if (memcmp(&made, &input, sizeof made) != 0)
+                return SEL_BAD_TENSOR;
+            return sel_image_layer(image, number)->zero_out == zero ? 0 : SEL_BAD_ZERO;
+        }
     }
-    if (image->input != at || image->channels != layer->in_channels || image->height != layer->in_height ||
-        image->width != layer->in_width)
-        return SEL_BAD_TENSOR;
-    return 0;
+    made = input_of(image);
+    return memcmp(&made, &input, sizeof made) == 0 ? 0 : SEL_BAD_TENSOR;
 }
 
 static sel_image_fault_t tensor_fault(const sel_image_t *image, const sel_layer_t *layer, uint16_t number)
 {
-    span_t out = output_span(image, layer, number);
-    int in_place = layer->operation == SEL_ADD || layer->operation == SEL_RELU;
-    sel_image_fault_t fault = input_fault(image, layer, number, layer->in, layer->zero_in);
+    tensor_t out = output_of(image, number);
+    sel_image_fault_t fault;
 
+    if (!is_inside(image, &out))
+        return SEL_BAD_TENSOR;
+    fault = input_fault(image, number, layer->in, layer->zero_in);
     if (!fault && layer->operation == SEL_ADD)
-        fault = input_fault(image, layer, number, layer->second, layer->zero_second);
-    if (fault)
-        return fault;
-    if (!is_inside(image, out))
-        return SEL_BAD_TENSOR;
-    if (overlap(out, input_span(layer, layer->in)) && !(in_place && layer->out == layer->in))
-        return SEL_BAD_TENSOR;
-    if (layer->operation == SEL_ADD && overlap(out, input_span(layer, layer->second)) &&
-        layer->out != layer->second)
-        return SEL_BAD_TENSOR;
-    if ((layer->operation == SEL_RELU || layer->operation == SEL_MAX_POOL) &&
+        fault = input_fault(image, number, layer->second, layer->zero_second);
+    if (!fault && (layer->operation == SEL_RELU || layer->operation == SEL_MAX_POOL) &&
         layer->zero_out != layer->zero_in)
-        return SEL_BAD_ZERO;
-    return 0;
+        fault = SEL_BAD_ZERO;
+    return fault;
 }
 
 static int zeros_are_right(const sel_layer_t *layer)
@@ -252,35 +255,45 @@ static int zeros_are_right(const sel_layer_t *layer)
     return others == 0;
 }
 
+static int kind_is_right(const sel_image_t *image, const sel_layer_t *layer, int is_last)
+{
+    return layer->operation >= SEL_CONV && layer->operation <= SEL_RELU && zeros_are_right(layer) &&
+           layer->least <= layer->greatest &&
+           (!is_last || (layer->operation == SEL_LINEAR && layer->out_channels == image->most_classes &&
+                         !layer->zero_out));
+}
+
+static int are_features(const sel_image_t *image, const sel_layer_t *layer)
+{
+    return layer->out_channels == image->features && layer->out_height == 1 && layer->out_width == 1;
+}
+
 static sel_image_fault_t layer_fault(const sel_image_t *image, uint16_t number, uint32_t *entries)
 {
-    int is_last = number + 1 == image->layers;
+    const sel_layer_t *layer = sel_image_layer(image, number);
     sel_image_fault_t fault;
-    sel_layer_t layer;
 
-    sel_image_layer(image, number, &layer);
-    if (layer.operation < SEL_CONV || layer.operation > SEL_RELU || !zeros_are_right(&layer) ||
-        layer.least > layer.greatest)
+    if (!kind_is_right(image, layer, number + 1 == image->layers) || layer->first_entry != *entries)
         return SEL_BAD_LAYER;
-    if (is_last &&
-        (layer.operation != SEL_LINEAR || layer.out_channels != image->most_classes || layer.zero_out))
-        return SEL_BAD_LAYER;
-    if (layer.first_entry != *entries)
-        return SEL_BAD_LAYER;
-    if (!shape_is_right(&layer))
+    if (!shape_is_right(layer) || (number == image->features_layer && !are_features(image, layer)))
         return SEL_BAD_SHAPE;
-    if (number == image->features_layer &&
-        (layer.out_channels != image->features || layer.out_height != 1 || layer.out_width != 1))
-        return SEL_BAD_SHAPE;
-    fault = tensor_fault(image, &layer, number);
+    fault = tensor_fault(image, layer, number);
     if (fault)
         return fault;
-    if (sel_fast_scratch_bytes(&layer) > image->scratch_bytes)
+    if (sel_fast_scratch_bytes(layer) > image->scratch_bytes)
         return SEL_BAD_SCRATCH;
-    if (!sel_layer_has_weights(&layer))
-        return sums_are_right(&layer) ? 0 : SEL_BAD_CHANNEL;
-    *entries += layer.out_channels;
-    return channels_are_right(image, &layer, number) ? 0 : SEL_BAD_CHANNEL;
+    if (!sel_layer_has_weights(layer))
+        return sums_are_right(layer) ? 0 : SEL_BAD_CHANNEL;
+    *entries += layer->out_channels;
+    return channels_are_right(image, layer, number) ? 0 : SEL_BAD_CHANNEL;
+}
+
+static int arena_is_right(const sel_image_t *image)
+{
+    tensor_t input = input_of(image);
+
+    return image->scratch_bytes <= image->arena_bytes && image->arena_bytes <= SEL_MAX_BYTES &&
+           (image->arena_bytes - image->scratch_bytes) % 4 == 0 && is_inside(image, &input);
 }
 
 uint32_t sel_image_check_layers(const sel_image_t *image)
@@ -288,6 +301,8 @@ uint32_t sel_image_check_layers(const sel_image_t *image)
     uint32_t entries = 0;
     uint16_t i;
 
+    if (!arena_is_right(image))
+        return SEL_BAD_ARENA;
     for (i = 0; i < image->layers; i++) {
         sel_image_fault_t fault = layer_fault(image, i, &entries);
 

@@ -50,18 +50,16 @@ static inline uint32_t sel_stride(uint16_t channels)
     return (channels + 3u) & ~3u;
 }
 
-/* CONV or LINEAR. channels: the layer's first entry of the channel table. */
-void sel_plain_convolve(const sel_layer_t *layer, const sel_channel_t *channels, uint8_t *arena);
-
-/* The last layer: logits of the first `classes` classes. */
-void sel_plain_classify(const sel_layer_t *layer, const sel_channel_t *channels, uint16_t classes,
+/* CONV or LINEAR. channels: the layer's first entry of the channel table. classes: of the last layer, which
+ * makes logits of so many; else 0. */
+void sel_plain_convolve(const sel_layer_t *layer, const sel_channel_t *channels, uint16_t classes,
                         uint8_t *arena);
 
 /* Every operation without weights. */
 void sel_plain_other(const sel_layer_t *layer, uint8_t *arena);
 
 /* Scratch that the fast kernel needs for a CONV or LINEAR layer, 0 for one that it cannot compute. */
-uint64_t sel_fast_scratch_bytes(const sel_layer_t *layer);
+uint32_t sel_fast_scratch_bytes(const sel_layer_t *layer);
 
 /* The same as sel_plain_convolve; scratch is 4-byte aligned. */
 void sel_fast_convolve(const sel_layer_t *layer, const sel_channel_t *channels, uint8_t *arena,

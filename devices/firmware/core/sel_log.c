@@ -15,16 +15,18 @@ void sel_log_text(sel_log_t *log, const char *text)
     }
 }
 
-void sel_log_number(sel_log_t *log, uint32_t number)
+void sel_log_number(sel_log_t *log, const char *text, uint32_t number)
 {
-    char digits[11];
-    uint32_t at = sizeof digits - 1;
-    digits[at] = '\0';
+    char digits[12];
+    char *at = digits + sizeof digits;
+    *--at = '\0';
+    *--at = '\n';
+    sel_log_text(log, text);
     do {
-        digits[--at] = (char)('0' + number % 10);
+        *--at = (char)('0' + number % 10);
         number /= 10;
     } while (number > 0);
-    sel_log_text(log, digits + at);
+    sel_log_text(log, at);
 }
 
 uint32_t sel_log_first(const sel_log_t *log, uint32_t wanted)

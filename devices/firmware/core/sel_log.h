@@ -12,9 +12,9 @@ typedef struct {
 
 void sel_log_reset(sel_log_t *log, uint8_t *ring, uint32_t room);
 
-/* Appends a text; a number in decimal digits. */
+/* Appends a text; a text, a number in decimal digits, and the end of the line. */
 void sel_log_text(sel_log_t *log, const char *text);
-void sel_log_number(sel_log_t *log, uint32_t number);
+void sel_log_number(sel_log_t *log, const char *text, uint32_t number);
 
 /* First byte to read for one who wants to read from `wanted` on: the oldest that is left, if that is newer or
  * `wanted` was never written (the board has restarted). */

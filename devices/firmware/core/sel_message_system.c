@@ -8,91 +8,118 @@
 
 enum { CAN_KEY_PRESENT = 1, CAN_SET_KEY = 2, CAN_IMAGE_PRESENT = 4, CAN_REBOOT = 8 };
 
-static const uint8_t no_hash[SEL_HASH_BYTES];
+/* The answer to hello, before the longest message and the abilities. */
+typedef struct {
+    uint8_t version, zero;
+    uint8_t device_id[8];
+    uint16_t firmware_major, firmware_minor;
+    uint16_t fragment_bytes, window;
+} hello_t;
+SEL_LIES_AS(hello_t, 18);
 
-void sel_hello(sel_device_t *device, const sel_request_t *request)
+typedef struct {
+    uint8_t image_hash[SEL_HASH_BYTES], hash[SEL_HASH_BYTES], previous[SEL_HASH_BYTES];
+    uint8_t nonce[SEL_NONCE_BYTES];
+    sel_u64_t counter, time_ms;
+    uint32_t uptime_ms, frames, samples_lost;
+    uint16_t samples_waiting, classes;
+    uint32_t overlay_end, overlay_room, erases;
+    uint16_t depth, faults;
+    uint32_t frames_dropped;
+} status_t;
+SEL_LIES_AS(status_t, 164);
+
+sel_status_t sel_hello(sel_device_t *device, sel_request_t *request)
 {
     const sel_port_t *port = device->board->port;
-    uint8_t fields[26] = {MESSAGE_VERSION, 0};
-    uint8_t *at = fields + 2;
-    uint32_t abilities = device->has_image ? CAN_IMAGE_PRESENT : 0u;
+    uint32_t numbers[2] = {device->board->memory.message_bytes, 0};
+    hello_t hello = {MESSAGE_VERSION, 0, {0}, SEL_FIRMWARE_MAJOR, SEL_FIRMWARE_MINOR, SEL_FRAGMENT_BYTES,
+                     device->board->window};
     if (request->fields[0] > MESSAGE_VERSION || request->fields[1] < MESSAGE_VERSION) {
-        sel_refuse(device, request, SEL_VERSION, MESSAGE_VERSION, MESSAGE_VERSION);
-        return;
+        request->numbers[0] = MESSAGE_VERSION | MESSAGE_VERSION << 8;
+        return SEL_VERSION;
     }
-    abilities |= port->has_key(port->context) ? CAN_KEY_PRESENT : 0u;
-    abilities |= port->set_key != NULL ? CAN_SET_KEY : 0u;
-    abilities |= port->reboot != NULL ? CAN_REBOOT : 0u;
-    at = sel_add_bytes(at, port->device_id, sizeof port->device_id);
-    at = sel_add16(at, SEL_FIRMWARE_MAJOR);
-    at = sel_add16(at, SEL_FIRMWARE_MINOR);
-    at = sel_add16(at, SEL_FRAGMENT_BYTES);
-    at = sel_add16(at, device->board->window);
-    at = sel_add32(at, device->board->memory.message_bytes);
-    at = sel_add32(at, abilities);
-    sel_answer(device, request, SEL_OK, fields, (uint32_t)(at - fields));
+    memcpy(hello.device_id, port->device_id, sizeof hello.device_id);
+    numbers[1] |= port->has_key(port->context) ? CAN_KEY_PRESENT : 0u;
+    numbers[1] |= port->set_key != NULL ? CAN_SET_KEY : 0u;
+    numbers[1] |= device->has_image ? CAN_IMAGE_PRESENT : 0u;
+    numbers[1] |= port->reboot != NULL ? CAN_REBOOT : 0u;
+    sel_answer_begin(device, request, SEL_OK, sizeof hello + sizeof numbers);
+    sel_encoder_put(&device->encoder, &hello, sizeof hello);
+    sel_encoder_put(&device->encoder, numbers, sizeof numbers);
+    return SEL_OK;
 }
 
-void sel_tell_status(sel_device_t *device, const sel_request_t *request)
+/* What there is to tell of a network. */
+static void add_network(status_t *status, const sel_device_t *device)
+{
+    const sel_overlay_t *overlay = &device->overlay;
+    const uint8_t *previous = sel_overlay_previous(overlay);
+    memcpy(status->image_hash, sel_image_hash(&device->image), SEL_HASH_BYTES);
+    memcpy(status->hash, overlay->hash, SEL_HASH_BYTES);
+    if (previous != NULL) {
+        memcpy(status->previous, previous, SEL_HASH_BYTES);
+    }
+    status->counter = overlay->counter;
+    status->classes = device->net.classes;
+    status->overlay_end = overlay->end;
+    status->erases = overlay->erases[0] + overlay->erases[1];
+    status->depth = overlay->depth;
+    status->faults |= overlay->is_damaged ? SEL_FAULT_OVERLAY : 0;
+}
+
+sel_status_t sel_tell_status(sel_device_t *device, sel_request_t *request)
 {
     const sel_port_t *port = device->board->port;
-    const sel_overlay_t *overlay = &device->overlay;
-    int runs = device->has_image;
-    const uint8_t *previous = runs ? sel_overlay_previous(overlay) : NULL;
-    uint8_t fields[168];
-    uint8_t *at = sel_add_bytes(fields, runs ? sel_image_hash(&device->image) : no_hash, SEL_HASH_BYTES);
-    at = sel_add_bytes(at, runs ? overlay->hash : no_hash, SEL_HASH_BYTES);
-    at = sel_add_bytes(at, previous != NULL ? previous : no_hash, SEL_HASH_BYTES);
-    at = sel_add_bytes(at, device->nonce, SEL_NONCE_BYTES);
-    at = sel_add64(at, runs ? overlay->counter : 0);
-    at = sel_add64(at, port->time_ms(port->context));
-    at = sel_add32(at, port->uptime_ms(port->context));
-    at = sel_add32(at, device->frames);
-    at = sel_add32(at, device->samples.lost);
-    at = sel_add16(at, device->samples.waiting);
-    at = sel_add16(at, runs ? device->net.classes : 0);
-    at = sel_add32(at, runs ? overlay->end : 0);
-    at = sel_add32(at, device->board->areas[0]->bytes);
-    at = sel_add32(at, runs ? overlay->erases[0] + overlay->erases[1] : 0);
-    at = sel_add16(at, runs ? overlay->depth : 0);
-    at = sel_add16(at, (uint16_t)(device->faults | (runs && overlay->is_damaged ? SEL_FAULT_OVERLAY : 0u)));
-    at = sel_add32(at, device->decoder.dropped);
-    sel_answer(device, request, SEL_OK, fields, (uint32_t)(at - fields));
+    status_t status;
+    memset(&status, 0, sizeof status);
+    memcpy(status.nonce, device->nonce, SEL_NONCE_BYTES);
+    status.time_ms = port->time_ms(port->context);
+    status.uptime_ms = port->uptime_ms(port->context);
+    status.frames = device->frames;
+    status.samples_lost = device->samples.lost;
+    status.samples_waiting = device->samples.waiting;
+    status.overlay_room = device->board->areas[0]->bytes;
+    status.faults = device->faults;
+    status.frames_dropped = device->decoder.dropped;
+    if (device->has_image) {
+        add_network(&status, device);
+    }
+    sel_answer(device, request, SEL_OK, &status, sizeof status);
+    return SEL_OK;
 }
 
-void sel_set_time(sel_device_t *device, const sel_request_t *request)
+sel_status_t sel_set_time(sel_device_t *device, sel_request_t *request)
 {
     const sel_port_t *port = device->board->port;
     port->set_time(port->context, sel_get64(request->fields));
-    sel_answer(device, request, SEL_OK, NULL, 0);
+    return SEL_OK;
 }
 
-void sel_tell_log(sel_device_t *device, const sel_request_t *request)
+sel_status_t sel_tell_log(sel_device_t *device, sel_request_t *request)
 {
     const sel_log_t *log = &device->log;
     uint32_t first = sel_log_first(log, sel_get32(request->fields));
-    uint32_t bytes = log->written - first;
-    uint8_t numbers[8];
-    bytes = bytes < LOG_ANSWER_BYTES ? bytes : LOG_ANSWER_BYTES;
-    sel_put32(numbers, first);
-    sel_put32(numbers + 4, log->written);
+    uint32_t numbers[2] = {first, log->written};
+    uint32_t bytes = sel_least(log->written - first, LOG_ANSWER_BYTES);
     sel_answer_begin(device, request, SEL_OK, sizeof numbers + bytes);
     sel_encoder_put(&device->encoder, numbers, sizeof numbers);
     for (uint32_t i = 0; i < bytes; i++) {
         uint8_t byte = sel_log_byte(log, first + i);
         sel_encoder_put(&device->encoder, &byte, 1);
     }
+    return SEL_OK;
 }
 
-void sel_reboot(sel_device_t *device, const sel_request_t *request)
+sel_status_t sel_reboot(sel_device_t *device, sel_request_t *request)
 {
     const sel_port_t *port = device->board->port;
     if (port->reboot == NULL) {
-        sel_answer(device, request, SEL_UNKNOWN_OPERATION, NULL, 0);
-        return;
+        return SEL_UNKNOWN_OPERATION;
     }
     sel_answer(device, request, SEL_OK, NULL, 0);
     port->reboot(port->context);
+    return SEL_OK;
 }
 
 /* Whether a key is the device's, which itself cannot be read. */
@@ -103,19 +130,20 @@ static int is_the_key(const sel_port_t *port, const uint8_t *nonce, const uint8_
     return port->hmac(port->context, nonce, SEL_NONCE_BYTES, own) == 0 && sel_same(own, other, sizeof own);
 }
 
-void sel_provision(sel_device_t *device, const sel_request_t *request)
+sel_status_t sel_provision(sel_device_t *device, sel_request_t *request)
 {
     const sel_port_t *port = device->board->port;
     if (port->set_key == NULL) {
-        sel_answer(device, request, SEL_UNKNOWN_OPERATION, NULL, 0);
-    } else if (!port->has_key(port->context)) {
+        return SEL_UNKNOWN_OPERATION;
+    }
+    if (!port->has_key(port->context)) {
         int failed = port->set_key(port->context, request->fields);
         sel_log_text(&device->log, failed ? "key not stored\n" : "key stored\n");
-        sel_answer(device, request, failed ? SEL_FLASH_FAULT : SEL_OK, NULL, 0);
-    } else if (is_the_key(port, device->nonce, request->fields)) {
-        sel_answer(device, request, SEL_OK, NULL, 0);
-    } else {
-        sel_log_text(&device->log, "another key refused\n");
-        sel_refuse(device, request, SEL_WRONG_MAC, 0, 0);
+        return failed ? SEL_FLASH_FAULT : SEL_OK;
     }
+    if (!is_the_key(port, device->nonce, request->fields)) {
+        sel_log_text(&device->log, "another key refused\n");
+        return SEL_WRONG_MAC;
+    }
+    return SEL_OK;
 }

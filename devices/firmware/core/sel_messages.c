@@ -3,75 +3,54 @@
 #define HEADER_BYTES 2u /* of a request: operation, 0; of a response: operation, status */
 #define LABEL_BYTES 16u
 #define LONGEST UINT32_MAX
-#define SIGNED_MANIFEST (SEL_MANIFEST_BYTES + SEL_MAC_BYTES)
+#define SIGNED_MANIFEST ((uint32_t)sizeof(sel_manifest_t) + SEL_MAC_BYTES)
+#define SIGNED_HASH (SEL_HASH_BYTES + SEL_MAC_BYTES)
 
-uint8_t *sel_add16(uint8_t *at, uint16_t value)
-{
-    sel_put16(at, value);
-    return at + 2;
-}
-
-uint8_t *sel_add32(uint8_t *at, uint32_t value)
-{
-    sel_put32(at, value);
-    return at + 4;
-}
-
-uint8_t *sel_add64(uint8_t *at, uint64_t value)
-{
-    sel_put64(at, value);
-    return at + 8;
-}
-
-uint8_t *sel_add_bytes(uint8_t *at, const uint8_t *bytes, uint32_t count)
-{
-    memcpy(at, bytes, count);
-    return at + count;
-}
-
-void sel_answer_begin(sel_device_t *device, const sel_request_t *request, sel_status_t status, uint32_t bytes)
+void sel_answer_begin(sel_device_t *device, sel_request_t *request, sel_status_t status, uint32_t bytes)
 {
     uint8_t header[HEADER_BYTES];
     header[0] = request->operation;
     header[1] = (uint8_t)status;
+    request->is_answered = 1;
     sel_encoder_begin(&device->encoder, device->board->port, SEL_RESPONSE, request->sequence,
                       sizeof header + bytes);
     sel_encoder_put(&device->encoder, header, sizeof header);
 }
 
-void sel_answer(sel_device_t *device, const sel_request_t *request, sel_status_t status,
-                const uint8_t *fields, uint32_t bytes)
+void sel_answer(sel_device_t *device, sel_request_t *request, sel_status_t status, const void *fields,
+                uint32_t bytes)
 {
     sel_answer_begin(device, request, status, bytes);
     sel_encoder_put(&device->encoder, fields, bytes);
 }
 
-void sel_refuse(sel_device_t *device, const sel_request_t *request, sel_status_t status, uint32_t first,
-                uint32_t second)
+/* Sends a status with its fields. */
+static void answer_status(sel_device_t *device, sel_request_t *request, sel_status_t status)
 {
-    uint8_t fields[SEL_HASH_BYTES];
-    uint8_t *at = fields;
+    const void *fields = request->numbers;
+    uint32_t bytes = 0;
     switch (status) {
     case SEL_WRONG_BASE:
-        at = sel_add_bytes(at, device->overlay.hash, SEL_HASH_BYTES);
+        fields = device->overlay.hash;
+        bytes = SEL_HASH_BYTES;
         break;
     case SEL_STALE_COUNTER:
-        at = sel_add64(at, device->overlay.counter);
+        fields = &device->overlay.counter;
+        bytes = sizeof device->overlay.counter;
         break;
     case SEL_WRONG_MAC:
-        at = sel_add_bytes(at, device->nonce, SEL_NONCE_BYTES);
+        fields = device->nonce;
+        bytes = SEL_NONCE_BYTES;
         break;
     case SEL_FULL:
-        at = sel_add32(at, first);
-        at = sel_add32(at, second);
+        bytes = sizeof request->numbers;
         break;
     case SEL_IMAGE_REFUSED:
     case SEL_PAYLOAD_REFUSED:
-        at = sel_add32(at, first);
+        bytes = sizeof request->numbers[0];
         break;
     case SEL_VERSION:
-        *at++ = (uint8_t)first;
-        *at++ = (uint8_t)second;
+        bytes = 2;
         break;
     case SEL_FLASH_FAULT:
         device->faults |= SEL_FAULT_FLASH;
@@ -79,33 +58,18 @@ void sel_refuse(sel_device_t *device, const sel_request_t *request, sel_status_t
     default:
         break;
     }
-    sel_answer(device, request, status, fields, (uint32_t)(at - fields));
+    sel_answer(device, request, status, fields, bytes);
 }
 
-void sel_answer_chunks(sel_device_t *device, const sel_request_t *request, uint32_t bytes)
+void sel_answer_chunks(sel_device_t *device, sel_request_t *request, const sel_place_t *place)
 {
-    uint32_t chunks = (bytes + SEL_CHUNK_BYTES - 1) / SEL_CHUNK_BYTES;
-    uint8_t fields[8];
-    uint8_t *at = sel_add32(fields, SEL_CHUNK_BYTES);
-    at = sel_add16(at, (uint16_t)chunks);
-    at = sel_add16(at, 0);
-    sel_answer_begin(device, request, SEL_OK, (uint32_t)(at - fields) + 4 * chunks);
-    sel_encoder_put(&device->encoder, fields, (uint32_t)(at - fields));
-}
-
-void sel_add_chunk(sel_device_t *device, uint32_t crc)
-{
-    uint8_t number[4];
-    sel_put32(number, crc);
-    sel_encoder_put(&device->encoder, number, sizeof number);
-}
-
-void sel_answer_data(sel_device_t *device, const sel_request_t *request, sel_status_t status)
-{
-    if (status == SEL_OK) {
-        sel_answer(device, request, SEL_OK, request->fields, 4);
-    } else {
-        sel_refuse(device, request, status, 0, 0);
+    uint32_t chunks = (place->bytes + SEL_CHUNK_BYTES - 1) / SEL_CHUNK_BYTES;
+    uint32_t fields[2] = {SEL_CHUNK_BYTES, chunks}; /* u16 chunks, u16 0 */
+    sel_answer_begin(device, request, SEL_OK, sizeof fields + 4 * chunks);
+    sel_encoder_put(&device->encoder, fields, sizeof fields);
+    for (uint32_t i = 0; i < chunks; i++) {
+        uint32_t crc = sel_place_chunk(place, i);
+        sel_encoder_put(&device->encoder, &crc, sizeof crc);
     }
 }
 
@@ -118,32 +82,50 @@ int sel_same(const uint8_t *a, const uint8_t *b, uint32_t count)
     return differences == 0;
 }
 
-int sel_is_authentic(sel_device_t *device, const sel_request_t *request, const char *label,
-                     const uint8_t *content, uint32_t bytes, const uint8_t mac[SEL_MAC_BYTES])
+static const uint8_t *mac_of(const sel_request_t *request)
+{
+    return request->fields + request->bytes - SEL_MAC_BYTES;
+}
+
+sel_status_t sel_authenticate(sel_device_t *device, const sel_request_t *request, const char *label,
+                              const void *content, uint32_t bytes)
 {
     const sel_port_t *port = device->board->port;
-    uint8_t message[LABEL_BYTES + SEL_NONCE_BYTES + SEL_MANIFEST_BYTES];
+    uint8_t message[LABEL_BYTES + SEL_NONCE_BYTES + sizeof(sel_manifest_t)];
     uint8_t own[SEL_MAC_BYTES];
-    uint8_t *at = message;
-    at = sel_add_bytes(at, (const uint8_t *)label, LABEL_BYTES);
-    at = sel_add_bytes(at, device->nonce, SEL_NONCE_BYTES);
-    at = sel_add_bytes(at, content, bytes);
-    if (port->hmac(port->context, message, (uint32_t)(at - message), own) != 0) {
-        sel_answer(device, request, SEL_NO_KEY, NULL, 0);
-        return 0;
+    memcpy(message, label, LABEL_BYTES);
+    memcpy(message + LABEL_BYTES, device->nonce, SEL_NONCE_BYTES);
+    memcpy(message + LABEL_BYTES + SEL_NONCE_BYTES, content, bytes);
+    if (port->hmac(port->context, message, LABEL_BYTES + SEL_NONCE_BYTES + bytes, own) != 0) {
+        return SEL_NO_KEY;
     }
-    if (!sel_same(own, mac, SEL_MAC_BYTES)) {
+    if (!sel_same(own, mac_of(request), SEL_MAC_BYTES)) {
         sel_renew_nonce(device);
         sel_log_text(&device->log, "wrong MAC\n");
-        sel_refuse(device, request, SEL_WRONG_MAC, 0, 0);
-        return 0;
+        return SEL_WRONG_MAC;
     }
-    return 1;
+    return SEL_OK;
+}
+
+sel_status_t sel_authenticate_begin(sel_device_t *device, const sel_request_t *request, const char *label,
+                                    const void *content, uint32_t bytes)
+{
+    uint32_t begun = sel_get32(mac_of(request));
+    sel_status_t status = sel_authenticate(device, request, label, content, bytes);
+    if (status == SEL_OK && device->begun != 0 && device->begun != begun) {
+        sel_renew_nonce(device);
+        return SEL_WRONG_MAC;
+    }
+    if (status == SEL_OK) {
+        device->begun = begun;
+    }
+    return status;
 }
 
 typedef struct {
     uint8_t operation;
-    uint32_t least, most; /* bytes of the fields */
+    uint16_t least; /* bytes of the fields */
+    uint32_t most;
     sel_handler_t *handler;
 } operation_t;
 
@@ -158,35 +140,43 @@ static const operation_t operations[] = {
     {0x11, 8, 8, sel_sampling},
     {0x12, 4, 4, sel_tell_sample},
     {0x20, SIGNED_MANIFEST, SIGNED_MANIFEST, sel_delta_begin},
-    {0x21, 5, 4 + SEL_CHUNK_BYTES, sel_delta_data},
-    {0x22, SIGNED_MANIFEST, SIGNED_MANIFEST, sel_delta_commit},
-    {0x23, SIGNED_MANIFEST, SIGNED_MANIFEST, sel_rollback},
-    {0x30, 4 + SEL_HASH_BYTES + SEL_MAC_BYTES, 4 + SEL_HASH_BYTES + SEL_MAC_BYTES, sel_image_begin},
-    {0x31, 5, 4 + SEL_CHUNK_BYTES, sel_image_data},
-    {0x32, SEL_HASH_BYTES + SEL_MAC_BYTES, SEL_HASH_BYTES + SEL_MAC_BYTES, sel_image_commit},
+    {SEL_DELTA_DATA, 5, 4 + SEL_CHUNK_BYTES, sel_transfer},
+    {SEL_DELTA_COMMIT, SIGNED_MANIFEST, SIGNED_MANIFEST, sel_delta_keep},
+    {SEL_DELTA_ROLLBACK, SIGNED_MANIFEST, SIGNED_MANIFEST, sel_delta_keep},
+    {0x30, 4 + SIGNED_HASH, 4 + SIGNED_HASH, sel_image_begin},
+    {SEL_IMAGE_DATA, 5, 4 + SEL_CHUNK_BYTES, sel_transfer},
+    {0x32, SIGNED_HASH, SIGNED_HASH, sel_image_commit},
 };
+
+static sel_status_t handle(sel_device_t *device, sel_request_t *request, uint8_t zero)
+{
+    if (zero != 0) {
+        return SEL_MALFORMED;
+    }
+    for (uint32_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
+        const operation_t *operation = &operations[i];
+        if (operation->operation == request->operation) {
+            int fits = request->bytes >= operation->least && request->bytes <= operation->most;
+            return fits ? operation->handler(device, request) : SEL_MALFORMED;
+        }
+    }
+    return SEL_UNKNOWN_OPERATION;
+}
 
 void sel_handle(sel_device_t *device)
 {
     const sel_decoder_t *decoder = &device->decoder;
     const uint8_t *message = decoder->message;
-    sel_request_t request = {0, decoder->sequence, message + HEADER_BYTES, 0};
-    request.operation = decoder->bytes > 0 ? message[0] : 0;
-    if (decoder->bytes < HEADER_BYTES || message[1] != 0) {
-        sel_answer(device, &request, SEL_MALFORMED, NULL, 0);
-        return;
+    sel_request_t request = {0, 0, decoder->sequence, message + HEADER_BYTES, 0, {0, 0}};
+    sel_status_t status = SEL_MALFORMED;
+    if (decoder->bytes > 0) {
+        request.operation = message[0];
     }
-    request.bytes = decoder->bytes - HEADER_BYTES;
-    for (uint32_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
-        const operation_t *operation = &operations[i];
-        if (operation->operation == request.operation) {
-            if (request.bytes < operation->least || request.bytes > operation->most) {
-                sel_answer(device, &request, SEL_MALFORMED, NULL, 0);
-            } else {
-                operation->handler(device, &request);
-            }
-            return;
-        }
+    if (decoder->bytes >= HEADER_BYTES) {
+        request.bytes = decoder->bytes - HEADER_BYTES;
+        status = handle(device, &request, message[1]);
     }
-    sel_answer(device, &request, SEL_UNKNOWN_OPERATION, NULL, 0);
+    if (!request.is_answered) {
+        answer_status(device, &request, status);
+    }
 }

@@ -1,6 +1,5 @@
 #include "sel_net.h"
 
-#include "sel_bytes.h"
 #include "sel_kernels.h"
 #include "sel_signal.h"
 
@@ -18,7 +17,7 @@ static void point(sel_channel_t *entries, uint32_t count, const uint8_t *row, ui
 
 void sel_net_reset(sel_net_t *net, const sel_image_t *image, sel_channel_t *table, uint8_t *arena)
 {
-    sel_layer_t layer;
+    const sel_layer_t *layer = 0;
     uint32_t i;
 
     net->image = image;
@@ -29,14 +28,14 @@ void sel_net_reset(sel_net_t *net, const sel_image_t *image, sel_channel_t *tabl
     net->names = image->base + image->names_at;
     net->kernels = SEL_FAST;
     for (i = 0; i < image->layers; i++) {
-        sel_image_layer(image, (uint16_t)i, &layer);
-        if (sel_layer_has_weights(&layer))
-            point(table + layer.first_entry, sel_image_rows(image, &layer, (uint16_t)i),
-                  image->base + layer.rows_at, layer.row_bytes, image->base + layer.parameters_at);
+        layer = sel_image_layer(image, i);
+        if (sel_layer_has_weights(layer))
+            point(table + layer->first_entry, sel_image_rows(image, layer, (uint16_t)i),
+                  image->base + layer->rows_at, layer->row_bytes, image->base + layer->parameters_at);
     }
     for (i = image->classes; i < image->most_classes; i++) {
-        table[layer.first_entry + i].row = 0;
-        table[layer.first_entry + i].parameters = 0;
+        table[layer->first_entry + i].row = 0;
+        table[layer->first_entry + i].parameters = 0;
     }
 }
 
@@ -61,38 +60,31 @@ void sel_net_read(const sel_net_t *net, const uint8_t *input)
 void sel_net_run(const sel_net_t *net, uint16_t number)
 {
     const sel_image_t *image = net->image;
-    const sel_channel_t *channels;
-    sel_layer_t layer;
+    const sel_layer_t *layer = sel_image_layer(image, number);
+    const sel_channel_t *channels = net->table + layer->first_entry;
 
-    sel_image_layer(image, number, &layer);
-    channels = net->table + layer.first_entry;
-    if (number + 1 == image->layers)
-        sel_plain_classify(&layer, channels, net->classes, net->arena);
-    else if (!sel_layer_has_weights(&layer))
-        sel_plain_other(&layer, net->arena);
-    else if (net->kernels == SEL_FAST && sel_fast_scratch_bytes(&layer))
-        sel_fast_convolve(&layer, channels, net->arena,
+    if (!sel_layer_has_weights(layer))
+        sel_plain_other(layer, net->arena);
+    else if (net->kernels == SEL_FAST && sel_fast_scratch_bytes(layer))
+        sel_fast_convolve(layer, channels, net->arena,
                           net->arena + image->arena_bytes - image->scratch_bytes);
     else
-        sel_plain_convolve(&layer, channels, net->arena);
+        sel_plain_convolve(layer, channels, number + 1 == image->layers ? net->classes : 0, net->arena);
 }
 
 void sel_net_infer(const sel_net_t *net, const uint8_t *input, sel_answer_t *answer)
 {
     const sel_image_t *image = net->image;
-    sel_layer_t last, features;
-    uint16_t i;
+    uint16_t i, last = (uint16_t)(image->layers - 1);
 
-    sel_image_layer(image, (uint16_t)(image->layers - 1), &last);
-    sel_image_layer(image, image->features_layer, &features);
-    answer->features = net->arena + features.out;
+    answer->features = net->arena + sel_image_layer(image, image->features_layer)->out;
     sel_net_read(net, input);
     for (i = 0; i < image->layers; i++) {
         sel_net_run(net, i);
         if (i > image->features_layer && sel_image_outputs_overlap(image, i, image->features_layer))
             answer->features = 0;
     }
-    answer->logits = (const int16_t *)(const void *)(net->arena + last.out);
+    answer->logits = (const int16_t *)(const void *)(net->arena + sel_image_layer(image, last)->out);
     answer->label = sel_greatest(answer->logits, net->classes);
     answer->uncertainty = sel_uncertainty(answer->logits, net->classes, net->inverse);
     answer->embarrassment = sel_embarrassment(image->base + image->standin_at, answer->uncertainty);

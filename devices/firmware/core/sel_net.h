@@ -34,6 +34,13 @@ typedef struct {
     const uint8_t *features; /* in the arena; NULL if another tensor has taken their place */
 } sel_answer_t;
 
+/* A payload is runs: this, and data. */
+typedef struct {
+    uint16_t layer, kind, first, count;
+} sel_run_t;
+
+typedef enum { SEL_RUN_SCALE = 1, SEL_RUN_WHOLE = 2, SEL_RUN_CLASSES = 3 } sel_run_kind_t;
+
 /* The network of an image alone. */
 void sel_net_reset(sel_net_t *net, const sel_image_t *image, sel_channel_t *table, uint8_t *arena);
 

@@ -4,13 +4,10 @@
 
 #include <stdint.h>
 
+#include "sel_area.h"
 #include "sel_net.h"
-#include "sel_port.h"
 
-#define SEL_MANIFEST_BYTES 128u
-#define SEL_CHUNK_BYTES 1024u
 #define SEL_MOST_SEGMENTS 32u
-#define SEL_TO_IMAGE 0xFFFFFFFFu
 #define SEL_NO_AREA 2u
 
 typedef struct {
@@ -20,14 +17,14 @@ typedef struct {
     uint8_t target; /* is erased when there is no room */
     uint8_t is_damaged;
     uint16_t depth;
-    uint32_t end;     /* of what is in the area; its size if nothing may be appended any more */
-    uint32_t pending; /* segment whose commit record is missing; 0 for none */
-    uint32_t newest;  /* last segment that counts; 0 for none */
+    uint32_t end;                  /* of what is in the area; its size if nothing may be appended any more */
+    const sel_manifest_t *pending; /* segment whose commit record is missing; NULL for none */
+    const sel_manifest_t *newest;  /* last segment that counts; NULL for none */
     uint32_t sequence;
     uint32_t erases[2]; /* of each area, ever */
     uint64_t counter;
-    uint32_t stack[SEL_MOST_SEGMENTS]; /* offsets of segments */
-    uint8_t hash[32];                  /* of the network in use */
+    const sel_manifest_t *stack[SEL_MOST_SEGMENTS];
+    uint8_t hash[SEL_HASH_BYTES]; /* of the network in use */
 } sel_overlay_t;
 
 /* Finds the network in use and puts it together in `net`, which is that of the image alone before. Never
@@ -37,29 +34,27 @@ void sel_overlay_open(sel_overlay_t *overlay, const sel_flash_t *area_a, const s
 
 /* Makes room for a delta and writes its manifest; goes on with it if it is the pending one.
  * SEL_FULL tells in needed and available why. The MAC was checked by the caller. */
-sel_status_t sel_overlay_begin(sel_overlay_t *overlay, const uint8_t manifest[SEL_MANIFEST_BYTES],
-                               uint32_t *needed, uint32_t *available);
+sel_status_t sel_overlay_begin(sel_overlay_t *overlay, const sel_manifest_t *manifest, uint32_t *needed,
+                               uint32_t *available);
 
-/* Bytes of the pending delta's payload, 0 if there is none; and the CRC-32 of one of its chunks in flash. */
-uint32_t sel_overlay_bytes(const sel_overlay_t *overlay);
-uint32_t sel_overlay_chunk(const sel_overlay_t *overlay, uint32_t number);
+/* Where the pending delta's payload arrives. */
+void sel_overlay_place(const sel_overlay_t *overlay, sel_place_t *place);
 
 /* Writes a chunk of the pending delta; writing it again changes nothing. SEL_INCOMPLETE if none is pending,
  * or if the chunk cannot be written where something else was written before: begin again. */
 sel_status_t sel_overlay_write(sel_overlay_t *overlay, uint32_t offset, const uint8_t *data, uint32_t bytes);
 
 /* Checks the pending delta and puts it in use. SEL_PAYLOAD_REFUSED has a reason. */
-sel_status_t sel_overlay_commit(sel_overlay_t *overlay, const uint8_t manifest[SEL_MANIFEST_BYTES],
-                                uint32_t *reason);
+sel_status_t sel_overlay_commit(sel_overlay_t *overlay, const sel_manifest_t *manifest, uint32_t *reason);
 
 /* The hash of the network that a rollback by one leads to; NULL if the image alone is in use. */
 const uint8_t *sel_overlay_previous(const sel_overlay_t *overlay);
 
 /* Whether a commit or rollback with this manifest was the last thing done. */
-int sel_overlay_is_newest(const sel_overlay_t *overlay, const uint8_t manifest[SEL_MANIFEST_BYTES]);
+int sel_overlay_is_newest(const sel_overlay_t *overlay, const sel_manifest_t *manifest);
 
 /* Goes back as a rollback's manifest says. There is always room for it.
  * SEL_NOTHING_BEFORE if the network to go back to is not there (any more). */
-sel_status_t sel_overlay_rollback(sel_overlay_t *overlay, const uint8_t manifest[SEL_MANIFEST_BYTES]);
+sel_status_t sel_overlay_rollback(sel_overlay_t *overlay, const sel_manifest_t *manifest);
 
 #endif

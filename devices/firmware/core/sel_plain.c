@@ -59,75 +59,79 @@ static int32_t accumulate(const sel_layer_t *layer, const sel_channel_t *to, con
     return sum;
 }
 
-void sel_plain_convolve(const sel_layer_t *layer, const sel_channel_t *channels, uint8_t *arena)
+void sel_plain_convolve(const sel_layer_t *layer, const sel_channel_t *channels, uint16_t classes,
+                        uint8_t *arena)
 {
     const uint8_t *in = arena + layer->in;
     uint8_t *out = arena + layer->out;
     uint32_t group_out = layer->out_channels / (uint32_t)layer->groups;
     uint32_t group_in = layer->in_channels / (uint32_t)layer->groups;
+    uint32_t count = classes ? classes : layer->out_channels;
     uint32_t y, x, n;
 
     for (y = 0; y < layer->out_height; y++)
         for (x = 0; x < layer->out_width; x++, out += sel_stride(layer->out_channels))
-            for (n = 0; n < layer->out_channels; n++) {
+            for (n = 0; n < count; n++) {
                 sel_scale_t scale = sel_scale(channels[n].parameters);
                 int32_t sum = accumulate(layer, &channels[n], in, y, x, n / group_out * group_in);
                 int32_t value = sel_rescale(sum, scale.multiplier, scale.shift) + layer->zero_out;
 
-                out[n] = (uint8_t)sel_clamp(value, layer->least, layer->greatest);
+                if (classes)
+                    ((int16_t *)(void *)out)[n] = (int16_t)sel_clamp(value, INT16_MIN, INT16_MAX);
+                else
+                    out[n] = (uint8_t)sel_clamp(value, layer->least, layer->greatest);
             }
 }
 
-void sel_plain_classify(const sel_layer_t *layer, const sel_channel_t *channels, uint16_t classes,
-                        uint8_t *arena)
+/* ADD and RELU, element by element; the bytes beyond the channels are computed as well. */
+static void add(const sel_layer_t *layer, uint8_t *arena)
 {
-    int16_t *logits = (int16_t *)(void *)(arena + layer->out);
-    uint32_t n;
-
-    for (n = 0; n < classes; n++) {
-        sel_scale_t scale = sel_scale(channels[n].parameters);
-        int32_t sum = accumulate(layer, &channels[n], arena + layer->in, 0, 0, 0);
-
-        logits[n] = (int16_t)sel_clamp(sel_rescale(sum, scale.multiplier, scale.shift), INT16_MIN, INT16_MAX);
-    }
-}
-
-/* Element by element; the bytes beyond the channels are computed as well. */
-static void add(const sel_layer_t *layer, const uint8_t *in, const uint8_t *second, uint8_t *out)
-{
-    uint32_t count = (uint32_t)layer->out_height * layer->out_width * sel_stride(layer->out_channels);
+    const sel_layer_t own = *layer; /* what is written might be the layer, says the language */
+    const uint8_t *in = arena + own.in, *second = arena + own.second;
+    const uint8_t *end = in + (uint32_t)own.out_height * own.out_width * sel_stride(own.out_channels);
+    uint8_t *out = arena + own.out;
     /* Unsigned, since the sum fits 32 bits, but not always what is added first. */
-    uint32_t multiplier = (uint32_t)layer->multiplier, other = (uint32_t)layer->second_multiplier;
-    uint32_t constant = (uint32_t)layer->constant;
-    int32_t least = layer->least, greatest = layer->greatest;
-    uint8_t shift = layer->shift;
-    const uint8_t *end = in + count;
+    uint32_t multiplier = (uint32_t)own.multiplier, other = (uint32_t)own.second_multiplier;
+    uint32_t constant = (uint32_t)own.constant, shift = own.shift;
 
+    if (own.operation == SEL_RELU) {
+        second = in;
+        multiplier = 1;
+        other = constant = shift = 0;
+    }
     while (in != end) {
         uint32_t sum = *in++ * multiplier + *second++ * other + constant;
 
-        *out++ = (uint8_t)sel_clamp((int32_t)sum >> shift, least, greatest);
+        *out++ = (uint8_t)sel_clamp((int32_t)sum >> shift, own.least, own.greatest);
     }
 }
 
-static void relu(const sel_layer_t *layer, const uint8_t *in, uint8_t *out)
-{
-    uint32_t count = (uint32_t)layer->out_height * layer->out_width * sel_stride(layer->out_channels);
-    const uint8_t *end = in + count;
+/* What a value of a pool's output is of: pixels from (top, left) on. */
+typedef struct {
+    int32_t top, left, height, width;
+} window_t;
 
-    while (in != end)
-        *out++ = (uint8_t)sel_clamp(*in++, layer->least, layer->greatest);
+static window_t window_of(const sel_layer_t *layer, uint32_t y, uint32_t x)
+{
+    window_t window = {0, 0, layer->in_height, layer->in_width};
+
+    if (layer->operation != SEL_GLOBAL_AVERAGE) {
+        window.top = (int32_t)(y * layer->stride_down) - layer->pad_top;
+        window.left = (int32_t)(x * layer->stride_right) - layer->pad_left;
+        window.height = layer->kernel_height;
+        window.width = layer->kernel_width;
+    }
+    return window;
 }
 
-/* One value of a pool's output; in: the first pixel's channel. */
-static uint8_t pool_value(const sel_layer_t *layer, const uint8_t *in, uint32_t out_y, uint32_t out_x)
+/* in: the first pixel's channel. */
+static uint8_t pooled(const sel_layer_t *layer, const window_t *window, const uint8_t *in)
 {
-    int32_t top = (int32_t)(out_y * layer->stride_down) - layer->pad_top;
-    int32_t left = (int32_t)(out_x * layer->stride_right) - layer->pad_left;
-    int32_t y, x, value, sum = layer->constant, most = 0;
+    uint32_t sum = (uint32_t)layer->constant; /* may be anything for MAX_POOL */
+    int32_t y, x, value, most = 0;
 
-    for (y = top; y < top + layer->kernel_height; y++)
-        for (x = left; x < left + layer->kernel_width; x++) {
+    for (y = window->top; y < window->top + window->height; y++)
+        for (x = window->left; x < window->left + window->width; x++) {
             const uint8_t *pixel = pixel_at(layer, in, y, x);
 
             sum += pixel ? *pixel : layer->zero_in;
@@ -135,52 +139,25 @@ static uint8_t pool_value(const sel_layer_t *layer, const uint8_t *in, uint32_t 
         }
     if (layer->operation == SEL_MAX_POOL)
         return (uint8_t)most;
-    value = sel_rescale(sum * 256, layer->multiplier, layer->shift) + layer->zero_out;
+    value = sel_rescale((int32_t)(sum * 256), layer->multiplier, layer->shift) + layer->zero_out;
     return (uint8_t)sel_clamp(value, layer->least, layer->greatest);
-}
-
-static void pool(const sel_layer_t *layer, const uint8_t *in, uint8_t *out)
-{
-    uint32_t y, x, c;
-
-    for (y = 0; y < layer->out_height; y++)
-        for (x = 0; x < layer->out_width; x++, out += sel_stride(layer->out_channels))
-            for (c = 0; c < layer->out_channels; c++)
-                out[c] = pool_value(layer, in + c, y, x);
-}
-
-static void global_average(const sel_layer_t *layer, const uint8_t *in, uint8_t *out)
-{
-    uint32_t stride = sel_stride(layer->in_channels);
-    uint32_t cells = (uint32_t)layer->in_height * layer->in_width;
-    uint32_t i, c;
-
-    for (c = 0; c < layer->out_channels; c++) {
-        int32_t sum = layer->constant;
-
-        for (i = 0; i < cells; i++)
-            sum += in[i * stride + c];
-        sum = sel_rescale(sum * 256, layer->multiplier, layer->shift) + layer->zero_out;
-        out[c] = (uint8_t)sel_clamp(sum, layer->least, layer->greatest);
-    }
 }
 
 void sel_plain_other(const sel_layer_t *layer, uint8_t *arena)
 {
     const uint8_t *in = arena + layer->in;
     uint8_t *out = arena + layer->out;
+    uint32_t y, x, c;
 
-    switch (layer->operation) {
-    case SEL_ADD:
-        add(layer, in, arena + layer->second, out);
-        break;
-    case SEL_RELU:
-        relu(layer, in, out);
-        break;
-    case SEL_GLOBAL_AVERAGE:
-        global_average(layer, in, out);
-        break;
-    default:
-        pool(layer, in, out);
+    if (layer->operation == SEL_ADD || layer->operation == SEL_RELU) {
+        add(layer, arena);
+        return;
     }
+    for (y = 0; y < layer->out_height; y++)
+        for (x = 0; x < layer->out_width; x++, out += sel_stride(layer->out_channels)) {
+            window_t window = window_of(layer, y, x);
+
+            for (c = 0; c < layer->out_channels; c++)
+                out[c] = pooled(layer, &window, in + c);
+        }
 }

@@ -11,7 +11,7 @@
 
 /* One partition of NOR flash that is mapped into memory.
  *
- * map:         what it holds, readable at any time; up to date when erase or program return.
+ * map:         what it holds, readable at any time, 16-byte aligned; up to date when erase or program return.
  * bytes:       a multiple of erase_bytes.
  * erase_bytes: what is erased at a time, 4096 or more, a power of two.
  * erase:       sets erase_bytes bytes from offset on, a multiple of erase_bytes, to 0xFF.

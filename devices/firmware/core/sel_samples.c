@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "sel_bytes.h"
-
 #define TOKENS_OF_A_SAMPLE 60000u
 
 void sel_samples_reset(sel_samples_t *samples, uint8_t *ring, uint32_t room, uint32_t first_number)
@@ -49,40 +47,25 @@ int sel_samples_wants(sel_samples_t *samples, uint16_t embarrassment, uint32_t u
     return 1;
 }
 
-static void copy_in(sel_samples_t *samples, const uint8_t *bytes, uint32_t count)
+static void copy_in(sel_samples_t *samples, const void *bytes, uint32_t count)
 {
     uint32_t at = (samples->first + samples->used) % samples->room;
-    uint32_t part = count < samples->room - at ? count : samples->room - at;
+    uint32_t part = sel_least(count, samples->room - at);
     memcpy(samples->ring + at, bytes, part);
-    memcpy(samples->ring, bytes + part, count - part);
+    memcpy(samples->ring, (const uint8_t *)bytes + part, count - part);
     samples->used += count;
 }
 
-static void copy_out(const sel_samples_t *samples, uint8_t *bytes, uint32_t count)
+void sel_samples_put(sel_samples_t *samples, sel_sample_t *sample, const uint8_t *bytes)
 {
-    uint32_t part = samples->room - samples->first;
-    part = count < part ? count : part;
-    memcpy(bytes, samples->ring + samples->first, part);
-    memcpy(bytes + part, samples->ring, count - part);
-}
-
-void sel_samples_put(sel_samples_t *samples, const sel_sample_t *sample, const uint8_t *bytes)
-{
-    uint8_t header[SEL_SAMPLE_HEADER_BYTES] = {0};
     uint32_t free_bytes = samples->room - samples->used;
-    if (free_bytes < sizeof header || free_bytes - sizeof header < sample->bytes ||
+    if (free_bytes < sizeof *sample || free_bytes - sizeof *sample < sample->bytes ||
         samples->waiting == UINT16_MAX) {
         samples->lost++;
         return;
     }
-    sel_put32(header, samples->next);
-    sel_put32(header + 4, sample->frame);
-    sel_put64(header + 8, sample->time_ms);
-    sel_put16(header + 16, sample->label);
-    sel_put16(header + 18, sample->embarrassment);
-    sel_put32(header + 20, sample->bytes);
-    header[24] = sample->form;
-    copy_in(samples, header, sizeof header);
+    sample->number = samples->next;
+    copy_in(samples, sample, sizeof *sample);
     copy_in(samples, bytes, sample->bytes);
     samples->waiting++;
     samples->next = samples->next == UINT32_MAX ? 1 : samples->next + 1;
@@ -90,19 +73,13 @@ void sel_samples_put(sel_samples_t *samples, const sel_sample_t *sample, const u
 
 void sel_samples_oldest(const sel_samples_t *samples, sel_sample_t *sample)
 {
-    uint8_t header[SEL_SAMPLE_HEADER_BYTES];
+    uint32_t part = sel_least(sizeof *sample, samples->room - samples->first);
     memset(sample, 0, sizeof *sample);
-    if (samples->waiting == 0) {
-        return;
+    if (samples->waiting > 0) {
+        memcpy(sample, samples->ring + samples->first, part);
+        memcpy((uint8_t *)sample + part, samples->ring, sizeof *sample - part);
+        sample->waiting = (uint16_t)(samples->waiting - 1);
     }
-    copy_out(samples, header, sizeof header);
-    sample->number = sel_get32(header);
-    sample->frame = sel_get32(header + 4);
-    sample->time_ms = sel_get64(header + 8);
-    sample->label = sel_get16(header + 16);
-    sample->embarrassment = sel_get16(header + 18);
-    sample->bytes = sel_get32(header + 20);
-    sample->form = header[24];
 }
 
 void sel_samples_arrived(sel_samples_t *samples, uint32_t number)
@@ -121,5 +98,5 @@ uint32_t sel_samples_piece(const sel_samples_t *samples, uint32_t at, uint32_t c
 {
     uint32_t from = (samples->first + SEL_SAMPLE_HEADER_BYTES + at) % samples->room;
     *piece = samples->ring + from;
-    return count < samples->room - from ? count : samples->room - from;
+    return sel_least(count, samples->room - from);
 }

@@ -4,7 +4,10 @@
 
 #include <stdint.h>
 
+#include "sel_bytes.h"
+
 #define SEL_SAMPLE_HEADER_BYTES 28u
+#define SEL_SAMPLE_TOLD_BYTES 24u /* of the header: what the message says before the sample's bytes */
 
 typedef enum { SEL_SAMPLE_FRAME = 1, SEL_SAMPLE_FEATURES = 2 } sel_form_t;
 
@@ -12,12 +15,14 @@ typedef enum { SEL_SAMPLE_FRAME = 1, SEL_SAMPLE_FEATURES = 2 } sel_form_t;
 typedef struct {
     uint32_t number; /* 0 for none */
     uint32_t frame;
-    uint64_t time_ms;
+    sel_u64_t time_ms;
     uint16_t label;
     uint16_t embarrassment; /* 1/256 nat */
-    uint8_t form;
+    uint8_t form, zero;
+    uint16_t waiting; /* behind it, for the oldest */
     uint32_t bytes;
 } sel_sample_t;
+SEL_LIES_AS(sel_sample_t, SEL_SAMPLE_HEADER_BYTES);
 
 typedef struct {
     uint8_t *ring;
@@ -47,8 +52,8 @@ void sel_samples_set(sel_samples_t *samples, uint16_t least_embarrassment, uint8
 /* Whether a frame is to be sampled now; takes its token. */
 int sel_samples_wants(sel_samples_t *samples, uint16_t embarrassment, uint32_t uptime_ms);
 
-/* Queues a sample under the next number, or counts it as lost. */
-void sel_samples_put(sel_samples_t *samples, const sel_sample_t *sample, const uint8_t *bytes);
+/* Queues a sample, to which it gives the next number, or counts it as lost. */
+void sel_samples_put(sel_samples_t *samples, sel_sample_t *sample, const uint8_t *bytes);
 
 /* Removes the oldest sample if that is its number. */
 void sel_samples_arrived(sel_samples_t *samples, uint32_t number);

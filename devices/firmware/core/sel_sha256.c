@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "sel_bytes.h"
+
 /* The first 32 bits of the fractional parts of the cube roots of the first 64 primes. */
 static const uint32_t constants[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
@@ -24,26 +26,32 @@ static uint32_t big_endian(const uint8_t *at)
     return ((uint32_t)at[0] << 24) | ((uint32_t)at[1] << 16) | ((uint32_t)at[2] << 8) | at[3];
 }
 
-/* Word `round` of the message schedule; the ring holds the sixteen before it. */
-static uint32_t schedule(uint32_t ring[16], unsigned round)
+static void put_big_endian(uint8_t *at, uint32_t word)
 {
-    uint32_t w2 = ring[(round - 2) & 15], w15 = ring[(round - 15) & 15];
-    uint32_t s0 = rotate(w15, 7) ^ rotate(w15, 18) ^ (w15 >> 3);
-    uint32_t s1 = rotate(w2, 17) ^ rotate(w2, 19) ^ (w2 >> 10);
-    return ring[round & 15] + s0 + ring[(round - 7) & 15] + s1;
+    for (unsigned i = 4; i-- > 0; word >>= 8) {
+        at[i] = (uint8_t)word;
+    }
 }
 
 static void compress(uint32_t state[8], const uint8_t *block)
 {
-    uint32_t ring[16], v[8];
+    uint32_t words[64], v[8];
+    for (unsigned i = 0; i < 16; i++) {
+        words[i] = big_endian(block + 4 * i);
+    }
+    for (unsigned i = 16; i < 64; i++) {
+        uint32_t w2 = words[i - 2], w15 = words[i - 15];
+        uint32_t s0 = rotate(w15, 7) ^ rotate(w15, 18) ^ (w15 >> 3);
+        uint32_t s1 = rotate(w2, 17) ^ rotate(w2, 19) ^ (w2 >> 10);
+        words[i] = words[i - 16] + s0 + words[i - 7] + s1;
+    }
     memcpy(v, state, sizeof v);
-    for (unsigned round = 0; round < 64; round++) {
-        ring[round & 15] = round < 16 ? big_endian(block + 4 * round) : schedule(ring, round);
+    for (unsigned i = 0; i < 64; i++) {
         uint32_t s1 = rotate(v[4], 6) ^ rotate(v[4], 11) ^ rotate(v[4], 25);
-        uint32_t choice = (v[4] & v[5]) ^ (~v[4] & v[6]);
-        uint32_t t1 = v[7] + s1 + choice + constants[round] + ring[round & 15];
+        uint32_t choice = v[6] ^ (v[4] & (v[5] ^ v[6]));
+        uint32_t t1 = v[7] + s1 + choice + constants[i] + words[i];
         uint32_t s0 = rotate(v[0], 2) ^ rotate(v[0], 13) ^ rotate(v[0], 22);
-        uint32_t majority = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
+        uint32_t majority = (v[0] & v[1]) | (v[2] & (v[0] | v[1]));
         memmove(v + 1, v, 7 * sizeof v[0]);
         v[4] += t1;
         v[0] = t1 + s0 + majority;
@@ -63,10 +71,10 @@ void sel_sha256_begin(sel_sha256_t *hash)
 
 void sel_sha256_add(sel_sha256_t *hash, const uint8_t *data, uint32_t bytes)
 {
-    uint32_t filled = (uint32_t)(hash->bytes % 64);
+    uint32_t filled = hash->bytes % 64;
     hash->bytes += bytes;
     while (bytes > 0) {
-        uint32_t count = bytes < 64 - filled ? bytes : 64 - filled;
+        uint32_t count = sel_least(bytes, 64 - filled);
         if (count == 64) {
             compress(hash->state, data);
         } else {
@@ -83,19 +91,16 @@ void sel_sha256_add(sel_sha256_t *hash, const uint8_t *data, uint32_t bytes)
 
 void sel_sha256_end(sel_sha256_t *hash, uint8_t digest[SEL_HASH_BYTES])
 {
-    static const uint8_t end = 0x80, zero = 0;
-    uint64_t bits = hash->bytes * 8;
-    uint8_t length[8];
-    for (unsigned i = 0; i < 8; i++) {
-        length[i] = (uint8_t)(bits >> (56 - 8 * i));
-    }
-    sel_sha256_add(hash, &end, 1);
-    while (hash->bytes % 64 != 56) {
-        sel_sha256_add(hash, &zero, 1);
-    }
+    uint8_t length[8], pad = 0x80;
+    put_big_endian(length, hash->bytes >> 29);
+    put_big_endian(length + 4, hash->bytes << 3);
+    do {
+        sel_sha256_add(hash, &pad, 1);
+        pad = 0;
+    } while (hash->bytes % 64 != 56);
     sel_sha256_add(hash, length, sizeof length);
-    for (unsigned i = 0; i < SEL_HASH_BYTES; i++) {
-        digest[i] = (uint8_t)(hash->state[i / 4] >> (24 - 8 * (i % 4)));
+    for (unsigned i = 0; i < 8; i++) {
+        put_big_endian(digest + 4 * i, hash->state[i]);
     }
 }
 

@@ -6,10 +6,10 @@
 
 #define SEL_HASH_BYTES 32u
 
-/* A hash under way: begin, add as often as needed, end. */
+/* A hash under way: begin, add as often as needed, end. bytes: so far, below 2^32. */
 typedef struct {
     uint32_t state[8];
-    uint64_t bytes;
+    uint32_t bytes;
     uint8_t block[64];
 } sel_sha256_t;
 

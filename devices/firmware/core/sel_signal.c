@@ -5,34 +5,29 @@
 #define MOST_DISTANCE 4095
 #define LN2 68139u
 
-/* round(65536 exp(-j / 6)): 64 steps of 1/256 nat, at temperature 1.5. */
-static const uint32_t coarse[64] = {
-    65536, 55475, 46959, 39750, 33647, 28482, 24109, 20408, 17275, 14623, 12378,
-    10478, 8869, 7508, 6355, 5380, 4554, 3855, 3263, 2762, 2338, 1979,
-    1675, 1418, 1200, 1016, 860, 728, 616, 522, 442, 374, 316,
-    268, 227, 192, 162, 138, 116, 99, 83, 71, 60, 51,
-    43, 36, 31, 26, 22, 19, 16, 13, 11, 10, 8,
-    7, 6, 5, 4, 4, 3, 3, 2, 2,
+/* round(65536 exp(-j / 6)) - 1: 64 steps of 1/256 nat, at temperature 1.5. */
+static const uint16_t coarse[64] = {
+    65535, 55474, 46958, 39749, 33646, 28481, 24108, 20407, 17274, 14622, 12377, 10477, 8868, 7507,
+    6354, 5379, 4553, 3854, 3262, 2761, 2337, 1978, 1674, 1417, 1199, 1015, 859, 727, 615, 521, 441,
+    373, 315, 267, 226, 191, 161, 137, 115, 98, 82, 70, 59, 50, 42, 35, 30, 25, 21, 18, 15, 12, 10,
+    9, 7, 6, 5, 4, 3, 3, 2, 2, 1, 1,
 };
 
-/* round(65536 exp(-j / 384)): one step. */
-static const uint32_t fine[64] = {
-    65536, 65366, 65196, 65026, 64857, 64688, 64520, 64352, 64185, 64018, 63851,
-    63685, 63520, 63354, 63190, 63025, 62861, 62698, 62535, 62372, 62210, 62048,
-    61887, 61726, 61565, 61405, 61246, 61086, 60927, 60769, 60611, 60453, 60296,
-    60139, 59983, 59827, 59671, 59516, 59361, 59207, 59053, 58899, 58746, 58593,
-    58441, 58289, 58137, 57986, 57835, 57685, 57535, 57385, 57236, 57087, 56939,
-    56791, 56643, 56496, 56349, 56202, 56056, 55910, 55765, 55620,
+/* round(65536 exp(-j / 384)) - 1: one step. */
+static const uint16_t fine[64] = {
+    65535, 65365, 65195, 65025, 64856, 64687, 64519, 64351, 64184, 64017, 63850, 63684, 63519,
+    63353, 63189, 63024, 62860, 62697, 62534, 62371, 62209, 62047, 61886, 61725, 61564, 61404,
+    61245, 61085, 60926, 60768, 60610, 60452, 60295, 60138, 59982, 59826, 59670, 59515, 59360,
+    59206, 59052, 58898, 58745, 58592, 58440, 58288, 58136, 57985, 57834, 57684, 57534, 57384,
+    57235, 57086, 56938, 56790, 56642, 56495, 56348, 56201, 56055, 55909, 55764, 55619,
 };
 
-/* round(98304 ln(1 + j / 64)). */
-static const uint32_t logarithms[65] = {
-    0, 1524, 3025, 4503, 5960, 7395, 8809, 10204, 11579, 12934, 14272,
-    15592, 16894, 18179, 19447, 20699, 21936, 23157, 24363, 25555, 26732, 27896,
-    29045, 30182, 31305, 32416, 33514, 34601, 35675, 36738, 37789, 38829, 39859,
-    40878, 41886, 42884, 43872, 44850, 45818, 46778, 47727, 48668, 49600, 50523,
-    51437, 52343, 53241, 54131, 55012, 55886, 56752, 57611, 58462, 59306, 60143,
-    60972, 61795, 62611, 63420, 64222, 65018, 65808, 66591, 67368, 68139,
+/* round(98304 ln(1 + j / 64)) - 1024 j: what is above the straight line. */
+static const uint16_t logarithms[65] = {
+    0, 500, 977, 1431, 1864, 2275, 2665, 3036, 3387, 3718, 4032, 4328, 4606, 4867, 5111, 5339, 5552,
+    5749, 5931, 6099, 6252, 6392, 6517, 6630, 6729, 6816, 6890, 6953, 7003, 7042, 7069, 7085, 7091,
+    7086, 7070, 7044, 7008, 6962, 6906, 6842, 6767, 6684, 6592, 6491, 6381, 6263, 6137, 6003, 5860,
+    5710, 5552, 5387, 5214, 5034, 4847, 4652, 4451, 4243, 4028, 3806, 3578, 3344, 3103, 2856, 2603,
 };
 
 uint16_t sel_greatest(const int16_t *logits, uint16_t classes)
@@ -48,14 +43,32 @@ uint16_t sel_greatest(const int16_t *logits, uint16_t classes)
 /* 98304 ln(value / 65536); value: 65536 or more, below 2^25. */
 static uint32_t logarithm(uint32_t value)
 {
-    uint32_t exponent = 0, fraction, j, low;
+    uint32_t whole = 0, fraction, j;
+    int32_t rise;
 
-    while (value >> (exponent + 17))
-        exponent++;
-    fraction = (value >> exponent) - 65536u;
+    for (; value >> 17; value >>= 1)
+        whole += LN2;
+    fraction = value - 65536u;
     j = fraction >> 10;
-    low = logarithms[j];
-    return exponent * LN2 + low + (((logarithms[j + 1] - low) * (fraction & 1023u)) >> 10);
+    rise = ((int32_t)logarithms[j + 1] - logarithms[j]) * (int32_t)(fraction & 1023u) >> 10;
+    return whole + fraction + logarithms[j] + (uint32_t)rise;
+}
+
+/* floor(256 a / b), below 2^20, bit by bit: the compiler's 64-bit division takes more than a kilobyte. */
+static uint32_t quotient(uint64_t a, uint32_t b)
+{
+    uint64_t limit = (uint64_t)b << 12;
+    uint32_t result = 0, i;
+
+    for (i = 0; i < 20; i++) {
+        a <<= 1;
+        result <<= 1;
+        if (a >= limit) {
+            a -= limit;
+            result++;
+        }
+    }
+    return result;
 }
 
 uint16_t sel_uncertainty(const int16_t *logits, uint16_t classes, uint32_t inverse)
@@ -71,30 +84,25 @@ uint16_t sel_uncertainty(const int16_t *logits, uint16_t classes, uint32_t inver
 
         if (distance > MOST_DISTANCE)
             continue;
-        share = (uint32_t)(((uint64_t)coarse[distance >> 6] * fine[distance & 63]) >> 16);
+        share = (uint32_t)((coarse[distance >> 6] + UINT64_C(1)) * (fine[distance & 63] + 1u) >> 16);
         sum += share;
-        weighted += (uint64_t)share * distance;
+        weighted += share * distance;
     }
-    entropy = weighted * 256 / sum + logarithm(sum);
-    entropy = (entropy * inverse) >> 16;
+    entropy = ((uint64_t)(quotient(weighted, sum) + logarithm(sum)) * inverse) >> 16;
     return (uint16_t)(entropy > UINT16_MAX ? UINT16_MAX : entropy);
 }
 
 uint16_t sel_embarrassment(const uint8_t *standin, uint16_t uncertainty)
 {
-    uint32_t knots = sel_get16(standin + 4);
-    const uint8_t *at = standin + 8, *nats = at + 2 * knots;
-    uint32_t i = 0, before, after, low, high;
+    uint32_t left = sel_get16(standin + 4);
+    const uint16_t *at = (const uint16_t *)(const void *)(standin + 8), *nats = at + left;
 
-    while (i < knots && sel_get16(at + 2 * i) <= uncertainty)
-        i++;
-    if (i == 0)
-        return sel_get16(nats);
-    if (i == knots)
-        return sel_get16(nats + 2 * (knots - 1));
-    before = sel_get16(at + 2 * (i - 1));
-    after = sel_get16(at + 2 * i);
-    low = sel_get16(nats + 2 * (i - 1));
-    high = sel_get16(nats + 2 * i);
-    return (uint16_t)(low + (high - low) * (uncertainty - before) / (after - before));
+    while (--left && at[1] <= uncertainty) {
+        at++;
+        nats++;
+    }
+    if (!left || uncertainty < at[0])
+        return nats[0];
+    return (uint16_t)(nats[0] + (uint32_t)(nats[1] - nats[0]) * (uint32_t)(uncertainty - at[0]) /
+                                    (uint32_t)(at[1] - at[0]));
 }

@@ -5,8 +5,8 @@
 
 #include <stdint.h>
 
+#include "sel_area.h"
 #include "sel_image.h"
-#include "sel_port.h"
 
 #define SEL_IMAGE_AT 4096u
 
@@ -20,9 +20,8 @@ sel_status_t sel_store_open(const sel_flash_t *flash, sel_image_t *image, uint32
 sel_status_t sel_store_begin(const sel_flash_t *flash, uint32_t bytes, const uint8_t hash[32],
                              uint32_t *needed, uint32_t *available);
 
-/* Bytes of the image in the record, 0 if there is none; and the CRC-32 of one of its chunks in flash. */
-uint32_t sel_store_bytes(const sel_flash_t *flash);
-uint32_t sel_store_chunk(const sel_flash_t *flash, uint32_t number);
+/* Where the image of the record arrives, or is already. */
+void sel_store_place(const sel_flash_t *flash, sel_place_t *place);
 
 /* Writes a chunk; writing it again changes nothing. SEL_INCOMPLETE if it cannot be written where something
  * else was written before: begin again. */

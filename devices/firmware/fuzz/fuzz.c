@@ -88,13 +88,11 @@ uint32_t sel_fuzz_content(const sel_net_t *net)
         crc = sel_crc32(crc, name, 1u + name[0]);
     }
     for (uint16_t i = 0; i < net->image->layers; i++) {
-        const sel_channel_t *channel;
-        sel_layer_t layer;
-        sel_image_layer(net->image, i, &layer);
-        channel = net->table + layer.first_entry;
-        for (uint16_t k = 0; k < layer.out_channels && layer.row_bytes > 0; k++, channel++) {
+        const sel_layer_t *layer = sel_image_layer(net->image, i);
+        const sel_channel_t *channel = net->table + layer->first_entry;
+        for (uint16_t k = 0; k < layer->out_channels && layer->row_bytes > 0; k++, channel++) {
             if (channel->row != NULL) {
-                crc = sel_crc32(crc, channel->row, layer.row_bytes);
+                crc = sel_crc32(crc, channel->row, layer->row_bytes);
                 crc = sel_crc32(crc, channel->parameters, SEL_PARAMETER_BYTES);
             }
         }
@@ -106,12 +104,10 @@ static int is_quick(const sel_image_t *image)
 {
     uint64_t macs = 0;
     for (uint16_t i = 0; i < image->layers; i++) {
-        sel_layer_t layer;
-        uint64_t cells, each;
-        sel_image_layer(image, i, &layer);
-        cells = (uint64_t)layer.out_channels * layer.out_height * layer.out_width;
-        each = (uint64_t)layer.row_bytes + (uint64_t)layer.kernel_height * layer.kernel_width + 1;
-        macs += cells * each + (uint64_t)layer.in_channels * layer.in_height * layer.in_width;
+        const sel_layer_t *layer = sel_image_layer(image, i);
+        uint64_t cells = (uint64_t)layer->out_channels * layer->out_height * layer->out_width;
+        uint64_t each = (uint64_t)layer->row_bytes + (uint64_t)layer->kernel_height * layer->kernel_width + 1;
+        macs += cells * each + (uint64_t)layer->in_channels * layer->in_height * layer->in_width;
     }
     return macs < MOST_MACS;
 }

@@ -53,7 +53,7 @@ static const blob_t images[2] = {{seed_image, sizeof seed_image}, {other_image, 
 static const sel_device_t *device;
 static uint8_t known[MOST_KNOWN][SEL_HASH_BYTES]; /* hashes of networks that were really sent */
 static uint32_t known_count, chunk;
-static uint8_t begun[SEL_MANIFEST_BYTES]; /* the manifest of the delta that was begun last */
+static sel_manifest_t begun; /* the manifest of the delta that was begun last */
 
 static void add(message_t *message, const uint8_t *bytes, uint32_t count)
 {
@@ -69,7 +69,7 @@ static void edit(uint8_t *bytes, uint32_t count, const edits_t *edits)
     }
 }
 
-static void sign(message_t *message, const char *label, const uint8_t *content, uint32_t count)
+static void sign(message_t *message, const char *label, const void *content, uint32_t count)
 {
     uint8_t mac[SEL_MAC_BYTES];
     fuzz_board_mac(label, content, count, mac);
@@ -89,28 +89,25 @@ static void hash_after(const uint8_t *before, const blob_t *payload, uint8_t *af
 }
 
 /* A delta with a payload on the network in use, or, without one, a rollback of it. */
-static void make_manifest(uint8_t *manifest, const blob_t *payload)
+static void make_manifest(sel_manifest_t *manifest, const blob_t *payload)
 {
     static const blob_t nothing = {seed_image, 0};
     const sel_overlay_t *overlay = &device->overlay;
-    uint32_t top = overlay->depth > 0 ? overlay->stack[overlay->depth - 1] : 0;
-    memset(manifest, 0, SEL_MANIFEST_BYTES);
-    memcpy(manifest + SEL_MANIFEST_BEFORE, overlay->hash, SEL_HASH_BYTES);
+    memset(manifest, 0, sizeof *manifest);
+    memcpy(manifest->before, overlay->hash, SEL_HASH_BYTES);
+    manifest->kind = payload != NULL ? SEL_DELTA : SEL_ROLLBACK;
     if (payload != NULL) {
-        sel_put16(manifest + SEL_MANIFEST_KIND, SEL_DELTA);
-        hash_after(overlay->hash, payload, manifest + SEL_MANIFEST_AFTER);
+        hash_after(overlay->hash, payload, manifest->after);
     } else {
-        sel_put16(manifest + SEL_MANIFEST_KIND, SEL_ROLLBACK);
-        sel_put32(manifest + SEL_MANIFEST_DEPTH, 1);
+        manifest->depth = 1;
         payload = &nothing;
-        if (top != 0) {
-            const uint8_t *segment = overlay->areas[overlay->area]->map + top;
-            memcpy(manifest + SEL_MANIFEST_AFTER, segment + SEL_MANIFEST_BEFORE, SEL_HASH_BYTES);
+        if (overlay->depth > 0) {
+            memcpy(manifest->after, overlay->stack[overlay->depth - 1]->before, SEL_HASH_BYTES);
         }
     }
-    sel_put32(manifest + SEL_MANIFEST_PAYLOAD, payload->count);
-    sel_put64(manifest + SEL_MANIFEST_COUNTER, overlay->counter + 1);
-    sel_sha256(payload->bytes, payload->count, manifest + SEL_MANIFEST_SHA);
+    manifest->bytes = payload->count;
+    manifest->counter = overlay->counter + 1;
+    sel_sha256(payload->bytes, payload->count, manifest->payload_hash);
     sel_manifest_seal(manifest);
 }
 
@@ -141,24 +138,18 @@ static void add_image_fields(message_t *message, uint8_t what, const blob_t *ima
 
 static void add_delta_fields(message_t *message, uint8_t what, const blob_t *payload, const edits_t *edits)
 {
-    uint8_t manifest[SEL_MANIFEST_BYTES];
-    if (what == ROLLBACK) {
-        make_manifest(manifest, NULL);
-        if (edits->how & BEFORE_MAC) {
-            edit(manifest, sizeof manifest, edits);
-            sel_manifest_seal(manifest);
-        }
-        sign(message, "sel-edge back  1", manifest, sizeof manifest);
-        return;
-    }
-    if (what == DELTA_BEGIN) {
-        make_manifest(begun, payload);
+    sel_manifest_t rollback, *manifest = what == ROLLBACK ? &rollback : &begun;
+    const char *label = what == ROLLBACK      ? "sel-edge back  1"
+                        : what == DELTA_BEGIN ? "sel-edge begin 1"
+                                              : "sel-edge keep  1";
+    if (what != DELTA_COMMIT) {
+        make_manifest(manifest, what == ROLLBACK ? NULL : payload);
     }
     if (edits->how & BEFORE_MAC) {
-        edit(begun, sizeof begun, edits);
-        sel_manifest_seal(begun);
+        edit((uint8_t *)manifest, sizeof *manifest, edits);
+        sel_manifest_seal(manifest);
     }
-    sign(message, what == DELTA_BEGIN ? "sel-edge begin 1" : "sel-edge keep  1", begun, sizeof begun);
+    sign(message, label, manifest, sizeof *manifest);
 }
 
 static void make_message(message_t *message, uint8_t what, uint32_t which, const edits_t *edits)
@@ -269,7 +260,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     (void)fuzz_board_start(0);
     known_count = 2;
     chunk = 0;
-    memset(begun, 0, sizeof begun);
+    memset(&begun, 0, sizeof begun);
     for (uint32_t steps = 0; size >= 2 && steps < MOST_STEPS; steps++) {
         edits_t edits = {data + 2, data[1] & EDITS, data[1]};
         uint32_t most = (uint32_t)((size - 2) / EDIT_BYTES);

@@ -54,17 +54,17 @@ static void open_areas(sel_overlay_t *overlay, sel_flash_t flashes[2], uint8_t *
     sel_overlay_open(overlay, &flashes[0], &flashes[1], net);
 }
 
-static void write_manifest(uint8_t *manifest, sel_segment_kind_t kind, uint64_t counter,
+static void write_manifest(sel_manifest_t *manifest, sel_segment_kind_t kind, uint64_t counter,
                            const payload_t *payload, const uint8_t *before, const uint8_t *after)
 {
-    memset(manifest, 0, SEL_MANIFEST_BYTES);
-    sel_put16(manifest + SEL_MANIFEST_KIND, (uint16_t)kind);
-    sel_put32(manifest + SEL_MANIFEST_PAYLOAD, payload->count);
-    sel_put32(manifest + SEL_MANIFEST_DEPTH, kind == SEL_ROLLBACK ? 1 : 0);
-    sel_put64(manifest + SEL_MANIFEST_COUNTER, counter);
-    memcpy(manifest + SEL_MANIFEST_BEFORE, before, SEL_HASH_BYTES);
-    memcpy(manifest + SEL_MANIFEST_AFTER, after, SEL_HASH_BYTES);
-    sel_sha256(payload->bytes, payload->count, manifest + SEL_MANIFEST_SHA);
+    memset(manifest, 0, sizeof *manifest);
+    manifest->kind = (uint16_t)kind;
+    manifest->bytes = payload->count;
+    manifest->depth = kind == SEL_ROLLBACK ? 1 : 0;
+    manifest->counter = counter;
+    memcpy(manifest->before, before, SEL_HASH_BYTES);
+    memcpy(manifest->after, after, SEL_HASH_BYTES);
+    sel_sha256(payload->bytes, payload->count, manifest->payload_hash);
     sel_manifest_seal(manifest);
 }
 
@@ -76,7 +76,7 @@ static void make_area(const sel_image_t *image)
     sel_flash_t flashes[2];
     sel_overlay_t overlay;
     sel_net_t net;
-    uint8_t manifest[SEL_MANIFEST_BYTES];
+    sel_manifest_t manifest;
     uint32_t a, b;
     memset(whole_area, 0xFF, sizeof whole_area);
     memcpy(states[0], sel_image_hash(image), SEL_HASH_BYTES);
@@ -85,15 +85,15 @@ static void make_area(const sel_image_t *image)
     contents[0] = sel_fuzz_content(&net);
     for (uint32_t i = 0; i < 2; i++) {
         hash_after(states[i], &payloads[i], states[i + 1]);
-        write_manifest(manifest, SEL_DELTA, i + 1, &payloads[i], states[i], states[i + 1]);
-        sel_fuzz_require(sel_overlay_begin(&overlay, manifest, &a, &b) == SEL_OK, "no begin");
+        write_manifest(&manifest, SEL_DELTA, i + 1, &payloads[i], states[i], states[i + 1]);
+        sel_fuzz_require(sel_overlay_begin(&overlay, &manifest, &a, &b) == SEL_OK, "no begin");
         sel_fuzz_require(sel_overlay_write(&overlay, 0, payloads[i].bytes, payloads[i].count) == SEL_OK,
                          "no data");
-        sel_fuzz_require(sel_overlay_commit(&overlay, manifest, &a) == SEL_OK, "no commit");
+        sel_fuzz_require(sel_overlay_commit(&overlay, &manifest, &a) == SEL_OK, "no commit");
         contents[i + 1] = sel_fuzz_content(&net);
     }
-    write_manifest(manifest, SEL_ROLLBACK, 3, &nothing, states[2], states[1]);
-    sel_fuzz_require(sel_overlay_rollback(&overlay, manifest) == SEL_OK, "no rollback");
+    write_manifest(&manifest, SEL_ROLLBACK, 3, &nothing, states[2], states[1]);
+    sel_fuzz_require(sel_overlay_rollback(&overlay, &manifest) == SEL_OK, "no rollback");
     memcpy(whole_area, flashes[overlay.area].map, AREA_BYTES);
     sel_fuzz_free(&net);
 }
@@ -104,11 +104,10 @@ static void repair(uint8_t *area)
     uint32_t at = SEL_SEGMENTS_AT;
     sel_put32(area + HEADER_BYTES, sel_crc32(0, area, HEADER_BYTES));
     for (uint32_t i = 0; i < STATES; i++) {
-        uint8_t *commit;
         uint32_t bytes = i < 2 ? payloads[i].count : 0;
-        sel_manifest_seal(area + at);
-        commit = area + at + SEL_PAGE_BYTES + PAGE(bytes);
-        sel_sha256(area + at, SEL_MANIFEST_BYTES, commit + 8);
+        uint8_t *commit = area + at + SEL_PAGE_BYTES + PAGE(bytes);
+        sel_manifest_seal((sel_manifest_t *)(void *)(area + at));
+        sel_sha256(area + at, sizeof(sel_manifest_t), commit + 8);
         sel_put32(commit + COMMIT_CRC_AT, sel_crc32(0, commit, COMMIT_CRC_AT));
         at += 2 * SEL_PAGE_BYTES + PAGE(bytes);
     }

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntFlag
 
+from sel_edge.core.errors import LinkError
 from sel_edge.link.messages.codec import HASH_BYTES, NONCE_BYTES, Message, fixed, number
 from sel_edge.link.messages.envelope import Request
+
+_LAST_COUNTER = 2**64 - 1
 
 
 class Fault(IntFlag):
@@ -36,7 +39,7 @@ class Status(Message):
         classes: the network's.
         overlay_used, overlay_bytes: of the area of flash that holds changes.
         erases: of both areas, ever.
-        segments: in the area in use.
+        segments: of the stack, as many as can be gone back from.
         faults: a `Fault`.
         frames_dropped: by the link.
     """
@@ -58,6 +61,26 @@ class Status(Message):
     segments: int = number("H")
     faults: int = number("H")
     frames_dropped: int = number("I")
+
+    @property
+    def next_counter(self) -> int:
+        """Of what is sent next.
+
+        Raises:
+            LinkError: there is none.
+        """
+        if self.counter == _LAST_COUNTER:
+            raise LinkError(
+                "The board's last counter is the highest that there is.",
+                "A higher one is expected of every change.",
+                "Erase the board's flash and set it up anew.",
+            )
+        return self.counter + 1
+
+    @property
+    def has_network(self) -> bool:
+        """Whether the board can answer for frames."""
+        return not self.faults & (Fault.NO_IMAGE | Fault.IMAGE_DAMAGED)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sel_area.h"
 #include "sel_bytes.h"
 #include "sel_crc.h"
 #include "sel_store.h"
@@ -108,16 +107,18 @@ static uint32_t chunk_bytes(uint32_t all, uint32_t at)
 
 static sel_status_t push(sel_rig_t *rig, const sel_step_t *step)
 {
-    uint32_t all = sel_get32(step->manifest + SEL_MANIFEST_PAYLOAD), needed, available, reason;
+    uint32_t all = step->manifest->bytes, needed, available, reason;
+    sel_place_t place;
     sel_status_t status;
     if (sel_overlay_is_newest(&rig->overlay, step->manifest)) {
         return SEL_OK;
     }
     status = sel_overlay_begin(&rig->overlay, step->manifest, &needed, &available);
+    sel_overlay_place(&rig->overlay, &place);
     for (uint32_t at = 0; status == SEL_OK && at < step->bytes; at += SEL_CHUNK_BYTES) {
         const uint8_t *data = step->content + at;
         uint32_t bytes = chunk_bytes(all, at);
-        if (sel_overlay_chunk(&rig->overlay, at / SEL_CHUNK_BYTES) != sel_crc32(0, data, bytes)) {
+        if (sel_place_chunk(&place, at / SEL_CHUNK_BYTES) != sel_crc32(0, data, bytes)) {
             status = sel_overlay_write(&rig->overlay, at, data, bytes);
         }
     }
@@ -133,10 +134,12 @@ static sel_status_t install(sel_rig_t *rig, const sel_step_t *step)
     const uint8_t *hash = step->content + 16; /* an image says its own */
     uint32_t needed, available, reason;
     sel_status_t status = sel_store_begin(flash, step->bytes, hash, &needed, &available);
+    sel_place_t place;
+    sel_store_place(flash, &place);
     for (uint32_t at = 0; status == SEL_OK && at < step->bytes; at += SEL_CHUNK_BYTES) {
         const uint8_t *data = step->content + at;
         uint32_t bytes = chunk_bytes(step->bytes, at);
-        if (sel_store_chunk(flash, at / SEL_CHUNK_BYTES) != sel_crc32(0, data, bytes)) {
+        if (sel_place_chunk(&place, at / SEL_CHUNK_BYTES) != sel_crc32(0, data, bytes)) {
             status = sel_store_write(flash, at, data, bytes);
         }
     }
@@ -167,7 +170,9 @@ void sel_rig_state(const sel_rig_t *rig, sel_rig_state_t *state)
     state->area = overlay->area;
     state->depth = overlay->depth;
     state->end = overlay->end;
-    state->pending = overlay->pending;
+    state->pending = overlay->pending == NULL
+                         ? 0
+                         : (uint32_t)((const uint8_t *)overlay->pending - overlay->areas[overlay->area]->map);
     state->sequence = overlay->sequence;
     state->erases = overlay->erases[0] + overlay->erases[1];
     state->is_damaged = overlay->is_damaged;
@@ -217,12 +222,11 @@ uint32_t sel_rig_content(const sel_rig_t *rig, uint8_t *out, uint32_t room)
     writer_t writer = {out, room, 0};
     uint8_t number[4];
     for (uint16_t i = 0; i < net->image->layers; i++) {
-        sel_layer_t layer;
-        sel_image_layer(net->image, i, &layer);
-        for (uint16_t channel = 0; sel_layer_has_weights(&layer) && channel < layer.out_channels; channel++) {
-            const sel_channel_t *entry = net->table + layer.first_entry + channel;
+        const sel_layer_t *layer = sel_image_layer(net->image, i);
+        for (uint16_t channel = 0; sel_layer_has_weights(layer) && channel < layer->out_channels; channel++) {
+            const sel_channel_t *entry = net->table + layer->first_entry + channel;
             add(&writer, entry->parameters, SEL_PARAMETER_BYTES);
-            add(&writer, entry->row, layer.row_bytes);
+            add(&writer, entry->row, layer->row_bytes);
         }
     }
     sel_put16(number, net->classes);
@@ -242,4 +246,15 @@ const int16_t *sel_rig_infer(const sel_rig_t *rig, const uint8_t *input)
     sel_answer_t answer;
     sel_net_infer(&rig->net, input, &answer);
     return answer.logits;
+}
+
+void sel_rig_answer(sel_rig_t *rig, int kernels, const uint8_t *input, uint16_t numbers[3], int16_t *logits)
+{
+    sel_answer_t answer;
+    rig->net.kernels = (sel_kernels_t)kernels;
+    sel_net_infer(&rig->net, input, &answer);
+    numbers[0] = answer.label;
+    numbers[1] = answer.uncertainty;
+    numbers[2] = answer.embarrassment;
+    memcpy(logits, answer.logits, rig->net.classes * sizeof *logits);
 }

@@ -36,7 +36,7 @@ typedef enum {
 typedef struct {
     uint32_t action;
     uint32_t bytes;
-    const uint8_t *manifest;
+    const sel_manifest_t *manifest;
     const uint8_t *content;
 } sel_step_t;
 
@@ -77,5 +77,9 @@ uint32_t sel_rig_content(const sel_rig_t *rig, uint8_t *out, uint32_t room);
 
 /* Answers for an input; the logits, one for each class, are in the rig. */
 const int16_t *sel_rig_infer(const sel_rig_t *rig, const uint8_t *input);
+
+/* The whole answer, with the kernels asked for (a sel_kernels_t): class, uncertainty and embarrassment in
+ * `numbers`, the logits, one for each class, in `logits`. */
+void sel_rig_answer(sel_rig_t *rig, int kernels, const uint8_t *input, uint16_t numbers[3], int16_t *logits);
 
 #endif

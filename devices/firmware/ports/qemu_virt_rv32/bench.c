@@ -67,14 +67,14 @@ static void tell_instructions(sel_net_t *net)
 {
     static uint32_t fast[MAX_LAYERS + 1], plain[MAX_LAYERS + 1];
     uint16_t layers = net->image->layers;
-    sel_layer_t layer;
 
     count(net, SEL_FAST, fast);
     count(net, SEL_PLAIN, plain);
     for (uint16_t i = 0; i < layers; i++) {
-        sel_image_layer(net->image, i, &layer);
-        (void)snprintf(line, sizeof line, "layer %u %u %u %u %lu %lu %lu\n", i, layer.operation,
-                       layer.kernel_height, layer.kernel_width, (unsigned long)multiply_adds(&layer),
+        const sel_layer_t *layer = sel_image_layer(net->image, i);
+
+        (void)snprintf(line, sizeof line, "layer %u %u %u %u %lu %lu %lu\n", i, layer->operation,
+                       layer->kernel_height, layer->kernel_width, (unsigned long)multiply_adds(layer),
                        (unsigned long)fast[i], (unsigned long)plain[i]);
         put(line);
     }
