@@ -53,9 +53,9 @@ def command(
 ) -> int:
     """Install the model image of a bundle on the microcontroller at PORT.
 
-    PORT is a serial port, such as /dev/ttyUSB0, the path of a pty, or socket://HOST:PORT. What was
-    learned on the board before is gone with the image that it belonged to. An interrupted
-    installation goes on where it was when it is started again.
+    PORT is a serial port, such as /dev/ttyUSB0, the path of a pty, or socket://HOST:PORT. What the
+    board was sent before belongs to its old image, and is not used with another one. An
+    interrupted installation goes on where it was when it is started again.
     """
     image = open_bundle(bundle).mcu_image()
     if firmware is not None:

@@ -75,7 +75,10 @@ def status_command(port: str, baud: int, timeout_s: float, with_log: bool, as_js
 def rollback_command(
     port: str, to: str, key_file: Path, baud: int, timeout_s: float, as_json: bool
 ) -> int:
-    """Have the board at PORT run an earlier network."""
+    """Have the board at PORT run an earlier network.
+
+    `sel-edge gateway` sends the later one again, unless `sel-edge rollback` undoes it there, too.
+    """
     with open_client(port, baud, timeout_s) as client:
         status = client.status()
         after = status.image if to == "image" else status.previous

@@ -6,16 +6,23 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sel_edge.bundle.bundle import Bundle
+from sel_edge.cli.gateway import Post, Settings
+from sel_edge.cli.machine import named_board
+from sel_edge.core.budget import Budget
+from sel_edge.core.errors import LinkError
 from sel_edge.core.ledger import LEDGER_FILE, LedgerWriter, read_ledger
+from sel_edge.gateway.gateway import Step
 from sel_edge.gateway.target import board_network
+from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.network import bundle_network
 from sel_edge.runtime.slots import open_slots
 from tests.cli.boards import NOWHERE, Call, camera, deploy, key
@@ -72,7 +79,7 @@ def test_each_board_teaches_its_own_ledger_and_gets_what_it_taught(
     ports, state = [board.port for board in boards], tmp_path / "state"
     learn(call, bundle, state / NAMES[0])
     before = read_ledger(state / NAMES[0] / LEDGER_FILE).ticks
-    done = call("gateway", *ports, *options, "--for", 2)
+    done = call("gateway", *ports, *options, "--for", 4)
     assert done.code == 0
     lines = told(done.out)
     for name in NAMES:
@@ -104,7 +111,7 @@ def test_in_words_it_is_said_where_to_answer_and_what_happens(
 def test_a_board_that_cannot_be_served_does_not_keep_others_waiting(
     call: Call, boards: list[Board], options: list[object], tmp_path: Path
 ) -> None:
-    done = call("gateway", NOWHERE, boards[0].port, *options)
+    done = call("gateway", NOWHERE, boards[0].port, *options, "--for", 3)
     assert done.code == 11
     lines = told(done.out)
     assert any(NOWHERE in line.get("error", "") for line in lines)
@@ -116,7 +123,7 @@ def test_a_board_with_another_image_is_named_and_left_alone(
 ) -> None:
     other = make_bundle(tmp_path, "--class-room", 5)
     deploy(call, boards[1], other, tmp_path)
-    done = call("gateway", boards[1].port, boards[0].port, *options)
+    done = call("gateway", boards[1].port, boards[0].port, *options, "--for", 3)
     assert done.code == 6
     errors = [line for line in told(done.out) if "error" in line]
     assert {line["board"] for line in errors} == {NAMES[1]}
@@ -125,22 +132,45 @@ def test_a_board_with_another_image_is_named_and_left_alone(
     assert read_ledger(tmp_path / "state" / NAMES[0] / LEDGER_FILE).ticks
 
 
+def served(post: Post) -> Step:
+    """The next look at the board at which something happens."""
+    while (step := post.serve()) in (None, Step()):
+        time.sleep(0.02)
+    assert step is not None
+    return step
+
+
 def test_a_board_that_goes_away_and_comes_back_is_served_again(
-    call: Call, boards: list[Board], options: list[object], tmp_path: Path
+    bundle: Bundle, boards: list[Board], tmp_path: Path
 ) -> None:
-    board, ledger = boards[0], tmp_path / "state" / NAMES[0] / LEDGER_FILE
-    moments = [threading.Timer(1.0, board.stop), threading.Timer(2.5, board.start)]
-    for moment in moments:
-        moment.start()
-    done = call("gateway", board.port, *options, "--for", 6, "--timeout", 1)
-    for moment in moments:
-        moment.join()
-    assert done.code == 0
-    lines = told(done.out)
-    gone = [number for number, line in enumerate(lines) if "error" in line]
-    assert gone and gone[0] > 0
-    assert any(line.get("samples") for line in lines[gone[-1] :])
-    assert len(read_ledger(ledger).sessions) >= 2
+    board = boards[0]
+    settings = Settings(
+        bundle=bundle,
+        image=bundle.mcu_image(),
+        state=tmp_path / "state",
+        key_file=tmp_path / "host.key",
+        baud=115_200,
+        timeout_s=2.0,
+        budget=Budget(),
+        machine=named_board("generic-x86"),
+        config=RuntimeConfig(lenses=False),
+        threads=1,
+        least_embarrassment=0,
+        per_minute=65535,
+    )
+    post = Post(board.port, settings)
+    with closing(post):
+        assert served(post).samples > 0 and post.trouble is None
+        board.stop()
+        with pytest.raises(LinkError) as found:
+            served(post)
+        assert post.trouble is found.value
+        assert post.serve() is None  # it is left alone for a while
+        board.start()
+        assert served(post).samples > 0 and post.trouble is None
+    ledger = read_ledger(tmp_path / "state" / NAMES[0] / LEDGER_FILE)
+    assert len(ledger.sessions) == 2
+    assert [tick.start for tick in ledger.ticks] == sorted({tick.start for tick in ledger.ticks})
 
 
 def test_a_state_directory_in_use_is_said_and_tried_again(

@@ -6,6 +6,9 @@ import sys
 import pytest
 
 from sel_edge.cli.main import TRAIN_PACKAGES
+from tests.cli.boards import camera
+from tests.gateway.worlds import make_bundle
+from tests.link.boards import Board
 
 BLOCKED = f"""
 import sys
@@ -49,6 +52,21 @@ def test_the_edge_commands_work(workshop, frames, tmp_path):
         done = edge(*arguments)
         assert done.returncode == 0, (arguments, done.stderr)
         assert "Traceback" not in done.stderr
+
+
+def test_a_host_needs_no_more_for_its_boards(tmp_path):
+    bundle = make_bundle(tmp_path).path
+    key, state = ["--key", tmp_path / "host.key"], tmp_path / "boards"
+    with Board(tmp_path / "flash", camera=camera(tmp_path)) as board:
+        for arguments in (
+            ["deploy", board.port, "--bundle", bundle, "--provision", *key],
+            ["gateway", board.port, "--bundle", bundle, "--state", state, "--for", 2, *key],
+            ["device", "status", board.port],
+            ["push", "--help"],
+        ):
+            done = edge(*arguments)
+            assert done.returncode == 0, (arguments, done.stderr)
+            assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

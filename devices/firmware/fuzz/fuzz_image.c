@@ -1,6 +1,6 @@
-/* The image reader. The first byte tells what is repaired of the rest, so that more than the CRC is tried: 1
- * the CRC, 2 the image's size. What is opened has a right CRC, which libFuzzer finds by itself too: it follows
- * comparisons. Of the hash it is seen that it is not told to be right if it is wrong. */
+/* The image reader. The first byte tells what is repaired of the rest, so that more than the CRC is tried:
+ * 1 the CRC, 2 the image's size. What is opened has a right CRC, which libFuzzer finds by itself too: it
+ * follows comparisons. Of the hash it is seen that it is not told to be right if it is wrong. */
 #include <stdlib.h>
 #include <string.h>
 
