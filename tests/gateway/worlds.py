@@ -61,11 +61,6 @@ def tilted(count: int, seed: int) -> tuple[NDArray[np.uint8], list[str]]:
     return Patterns().draw(count, seed, tilted=True)
 
 
-def answers(client: Client, frames: NDArray[np.uint8]) -> list[int]:
-    """What a board says of frames."""
-    return [client.infer(frame.tobytes()).label for frame in frames]
-
-
 def runs(client: Client, network: Running, frames: Sequence[NDArray[np.uint8]]) -> bool:
     """Whether a board computes what this network does."""
     expected = infer(network, np.stack(frames)).logits
