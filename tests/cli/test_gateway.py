@@ -15,17 +15,15 @@ from typing import Any
 import pytest
 
 from sel_edge.bundle.bundle import Bundle
-from sel_edge.cli.gateway import Post, Settings
-from sel_edge.cli.machine import named_board
-from sel_edge.core.budget import Budget
+from sel_edge.cli.gateway import Post
 from sel_edge.core.errors import LinkError
 from sel_edge.core.ledger import LEDGER_FILE, LedgerWriter, read_ledger
 from sel_edge.gateway.gateway import Step
 from sel_edge.gateway.target import board_network
-from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.network import bundle_network
 from sel_edge.runtime.slots import open_slots
 from tests.cli.boards import NOWHERE, Call, camera, deploy, key
+from tests.gateway.settings import settings_for
 from tests.gateway.worlds import make_bundle, runs, tilted
 from tests.link.boards import Board, talking
 from tests.simulate.gratings import make_world
@@ -144,20 +142,7 @@ def test_a_board_that_goes_away_and_comes_back_is_served_again(
     bundle: Bundle, boards: list[Board], tmp_path: Path
 ) -> None:
     board = boards[0]
-    settings = Settings(
-        bundle=bundle,
-        image=bundle.mcu_image(),
-        state=tmp_path / "state",
-        key_file=tmp_path / "host.key",
-        baud=115_200,
-        timeout_s=2.0,
-        budget=Budget(),
-        machine=named_board("generic-x86"),
-        config=RuntimeConfig(lenses=False),
-        threads=1,
-        least_embarrassment=0,
-        per_minute=65535,
-    )
+    settings = settings_for(bundle, tmp_path, timeout_s=2.0)
     post = Post(board.port, settings)
     with closing(post):
         assert served(post).samples > 0 and post.trouble is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from sel_edge.bundle.bundle import Bundle, open_bundle
-from sel_edge.cli.gateway import Post, Settings
-from sel_edge.cli.machine import named_board
+from sel_edge.cli.gateway import Post
 from sel_edge.cli.main import run
-from sel_edge.core.budget import Budget
 from sel_edge.core.errors import MissingDependencyError
 from sel_edge.core.ledger import LEDGER_FILE, read_ledger
 from sel_edge.core.rng import generator
@@ -22,9 +19,10 @@ from sel_edge.data.corruptions import corrupt
 from sel_edge.data.sources import load_splits
 from sel_edge.gateway.gateway import Step
 from sel_edge.link.client import Client
-from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.samples import SAMPLES_FILE, LabelDesk
+from tests.gateway.settings import settings_for
 from tests.link.boards import Board, talking
+from tests.real_data import cifar10_archive
 from tests.tools_needed import missing_tool
 from tools.adapt_bench.subject import NETWORKS
 from tools.mcu_bench.emulator import EmulatedBoard, check_tools, make_flash
@@ -70,11 +68,7 @@ class Emulated:
 
 @pytest.fixture(scope="module")
 def archive() -> Path:
-    default = Path(__file__).parents[2] / "../shared/data"
-    found = Path(os.environ.get("SEL_EDGE_TEST_DATA", default)) / "cifar10-jpeg.tar.gz"
-    if not found.is_file():
-        pytest.skip(f"real data not found: set SEL_EDGE_TEST_DATA (looked for {found})")
-    return found
+    return cifar10_archive()
 
 
 @pytest.fixture(scope="module")
@@ -102,23 +96,6 @@ class World:
         return float(np.mean([a == b for a, b in zip(answers, self.names[FRAMES:], strict=True)]))
 
 
-def settings_for(bundle: Bundle, folder: Path) -> Settings:
-    return Settings(
-        bundle=bundle,
-        image=bundle.mcu_image(),
-        state=folder / "state",
-        key_file=folder / "host.key",
-        baud=115_200,
-        timeout_s=20.0,
-        budget=Budget(),
-        machine=named_board("generic-x86"),
-        config=RuntimeConfig(lenses=False),
-        threads=1,
-        least_embarrassment=0,
-        per_minute=65535,
-    )
-
-
 def show(post: Post, frame: NDArray[np.uint8]) -> None:
     """Let the board see a frame, over the line that the gateway has."""
     assert post._gateway is not None
@@ -142,7 +119,7 @@ def served(post: Post) -> list[Step]:
 def test_a_board_learns_from_its_gateway(
     kind: type[Board | Emulated], bundle: Bundle, archive: Path, tmp_path: Path
 ) -> None:
-    world, settings = World(archive), settings_for(bundle, tmp_path)
+    world, settings = World(archive), settings_for(bundle, tmp_path, timeout_s=20.0)
     key = ["--key", str(settings.key_file)]
     with kind(tmp_path / "flash") as board:
         port = board.port

@@ -1,6 +1,5 @@
 """What a microcontroller's integers cost real networks on real images."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from sel_edge.mcu.reference import infer
 from sel_edge.mcu.running import running
 from sel_edge.runtime.preprocess import Preprocessor
 from sel_edge.runtime.session import Session
+from tests.real_data import cifar10_archive
 from tools.adapt_bench.subject import NETWORKS
 
 EIGHT = "?classes=airplane,automobile,bird,cat,deer,dog,frog,horse"
@@ -26,10 +26,7 @@ IMAGES = 2000
 @pytest.mark.proof
 @pytest.mark.parametrize("name", RUNS)
 def test_at_most_a_point_is_lost_on_cifar10(name: str, tmp_path: Path):
-    default = Path(__file__).parents[2] / "../shared/data"
-    archive = Path(os.environ.get("SEL_EDGE_TEST_DATA", default)) / "cifar10-jpeg.tar.gz"
-    if not archive.is_file():
-        pytest.skip(f"real data not found: set SEL_EDGE_TEST_DATA (looked for {archive})")
+    archive = cifar10_archive()
     folder, query, arena = RUNS[name]
     spec, out = f"cifar10:{archive}{query}", tmp_path / "bundle"
     arguments = ["--data", spec, "--rungs", "norm", "--target", "mcu", "--profile", "esp32c3"]
