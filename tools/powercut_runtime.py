@@ -30,11 +30,12 @@ from sel_edge.runtime import loop
 from sel_edge.runtime.adapter import AdapterSettings
 from sel_edge.runtime.board import Board, Rates
 from sel_edge.runtime.config import RuntimeConfig
-from sel_edge.runtime.loop import Runtime, TickReport
+from sel_edge.runtime.loop import Runtime
 from sel_edge.runtime.network import Network, bundle_network
 from sel_edge.runtime.samples.desk import SAMPLES_FILE, LabelDesk
 from sel_edge.runtime.samples.records import SampleSettings
 from sel_edge.runtime.samples.store import SampleStore
+from sel_edge.runtime.tick_report import TickReport
 from tools.powercut_told import Told
 
 BUNDLE = Path(__file__).resolve().parents[1] / "tests" / "frozen" / "bundle-v1"

@@ -120,6 +120,13 @@ class RefusedError(LinkError):
         super().__init__(f"The board refused: {name}{told and f' ({told})'}.", expected, action)
 
 
+class DeployError(SelEdgeError):
+    """A machine cannot be reached over SSH, cannot run a release, or did not become healthy."""
+
+    exit_code = 12
+    kind = "deployment"
+
+
 INTERRUPTED_EXIT_CODE = 130
 
 ERROR_KINDS: tuple[type[SelEdgeError], ...] = (
@@ -132,4 +139,5 @@ ERROR_KINDS: tuple[type[SelEdgeError], ...] = (
     GateError,
     DivergenceError,
     LinkError,
+    DeployError,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from sel_edge.bundle.domain import OWN
 from sel_edge.bundle.rungs import GraphCost
 from sel_edge.core.budget import Budget
 from sel_edge.core.closing import Closing
+from sel_edge.core.embarrassment import TEMPERATURE, softmax
 from sel_edge.core.frames import Frames
 from sel_edge.core.ledger import (
     Balances,
@@ -54,6 +54,7 @@ from sel_edge.runtime.samples.store import SampleStore
 from sel_edge.runtime.slots import open_slots
 from sel_edge.runtime.surroundings import Surroundings
 from sel_edge.runtime.teaching import Teaching
+from sel_edge.runtime.tick_report import TickReport
 
 if TYPE_CHECKING:
     from sel_edge.data.stream import FrameBatch
@@ -62,25 +63,6 @@ BALANCES_EVERY_FRAMES = 256
 """How often the wallet is told to the ledger when nothing is learned."""
 NORM_FRAMES = 64
 """That an environment takes where the bundle cannot give it statistics anyway."""
-
-
-@dataclass(frozen=True)
-class TickReport:
-    """What happened in one batch of frames.
-
-    Attributes:
-        predictions: a class name per frame.
-        domains: the number of a domain per frame.
-        tick, decisions, updates: as they stand in the ledger.
-        inference_s: seconds that the answers alone took.
-    """
-
-    predictions: tuple[str, ...]
-    domains: tuple[int, ...]
-    tick: Tick
-    decisions: tuple[Decision, ...]
-    updates: tuple[Update, ...]
-    inference_s: float
 
 
 class Runtime(Closing):
@@ -195,7 +177,7 @@ class Runtime(Closing):
         logits = self._classroom.observe(sight.features, sight.domains, batch.labels, first)
         predictions = tuple(network.classes[number] for number in logits.argmax(axis=1))
         self._frames += len(batch.frames)
-        novel, watching_flops = self._watch(batch, sight, logits, first)
+        strange, watching_flops = self._watch(batch, sight, logits, first)
         wanted = self._wanted_labels()
         executed_flops = len(batch.frames) * self._answer_flops(network)
         self._board.worked(GraphCost(executed_flops + watching_flops, 0, 0))
@@ -207,7 +189,7 @@ class Runtime(Closing):
             scores=scored(predictions, batch.truths),
             embarrassment=self._classroom.embarrassment(self._frames),
             domains={str(k): int((sight.domains == k).sum()) for k in np.unique(sight.domains)},
-            novel=novel,
+            novel=int(strange.sum()),
             executed_flops=executed_flops,
             watching_flops=watching_flops,
             energy=Energy(joules, self._board.meter.origin),
@@ -219,8 +201,16 @@ class Runtime(Closing):
             outcome = self._adapt(network, is_proven=len(predictions) > 0)
         finally:
             decisions = self._record(tick, (*wanted, *outcome.decisions), outcome.updates)
-        domains = tuple(sight.domains.tolist())
-        return TickReport(predictions, domains, tick, decisions, outcome.updates, sight.inference_s)
+        return TickReport(
+            predictions=predictions,
+            confidences=tuple(softmax(logits / TEMPERATURE).max(axis=1).tolist()),
+            domains=tuple(sight.domains.tolist()),
+            strange=tuple(strange.tolist()),
+            tick=tick,
+            decisions=decisions,
+            updates=outcome.updates,
+            inference_s=sight.inference_s,
+        )
 
     def label(self, frame: int, name: str) -> bool:
         """Take a label that comes later than its frame; whether anything is known of the frame.
@@ -323,20 +313,20 @@ class Runtime(Closing):
 
     def _watch(
         self, batch: FrameBatch, sight: Sight, logits: NDArray[np.float32], first: int
-    ) -> tuple[int, int]:
-        """Remember frames and labels; how many are novel, and what was executed for watching."""
+    ) -> tuple[NDArray[np.bool_], int]:
+        """Remember frames and labels; which are novel, and what was executed for watching."""
         network, teaching, frames = self.network, self._teaching, batch.frames
         flops = sight.watching_flops
         flops += self._surroundings.add(first, frames, sight, logits, network)
         own = np.flatnonzero(sight.domains == OWN)
-        share, novel = np.zeros(len(frames)), 0
+        share, strange = np.zeros(len(frames)), np.zeros(len(frames), dtype=bool)
         if len(own):
             found = self._asking.look(sight.features[own], logits[own], (first + own).tolist())
-            share[own], novel = found.share, int(found.strange.sum())
+            share[own], strange[own] = found.share, found.strange
             flops += self._asking.flops(len(own))
         teaching.observe(first, frames, sight, logits, share, network.classes)
         teaching.told(first, batch.labels)
-        return novel, flops + self._flops_since()
+        return strange, flops + self._flops_since()
 
     def _flops_since(self) -> int:
         """Operations since the tick before: planning, and frames that were looked at again."""

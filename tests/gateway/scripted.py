@@ -22,8 +22,9 @@ from sel_edge.gateway.target import board_network
 from sel_edge.link.client import Client
 from sel_edge.mcu.keys import device_key
 from sel_edge.mcu.reference import infer
-from sel_edge.runtime.loop import Runtime, TickReport
+from sel_edge.runtime.loop import Runtime
 from sel_edge.runtime.network import Network, bundle_network
+from sel_edge.runtime.tick_report import TickReport
 from tests.gateway.worlds import HOST_KEY
 from tests.link.boards import talking
 
@@ -52,7 +53,9 @@ class ScriptedRuntime:
         self.seen += [frame.tobytes() for frame in batch.frames]
         n = len(batch.frames)
         tick = Tick(0, n, "", {}, {}, {}, 0, 0, 0, Energy(0.0, "estimated"), 0.0)
-        return TickReport(("",) * n, (self.domain,) * n, tick, (), (), 0.0)
+        return TickReport(
+            ("",) * n, (0.0,) * n, (self.domain,) * n, (False,) * n, tick, (), (), 0.0
+        )
 
     def answers(self, frames: NDArray[np.uint8], domain: int) -> list[str]:
         network = board_network(self._image, self.network, domain)

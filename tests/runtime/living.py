@@ -16,7 +16,8 @@ from sel_edge.core.measurement import Origin
 from sel_edge.data.stream import FrameBatch
 from sel_edge.runtime.board import Board, Rates
 from sel_edge.runtime.config import RuntimeConfig
-from sel_edge.runtime.loop import Runtime, TickReport
+from sel_edge.runtime.loop import Runtime
+from sel_edge.runtime.tick_report import TickReport
 from tests.runtime.conftest import CLASSES, NEW_CLASS, Patterns
 
 TICK_FRAMES = 20

@@ -23,9 +23,9 @@ from sel_edge.data.stream import FrameBatch
 from sel_edge.runtime.board import Board, Heat
 from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.guard import Tolerance
-from sel_edge.runtime.loop import TickReport
 from sel_edge.runtime.network import bundle_network
 from sel_edge.runtime.slots import KEY_FILE, SLOTS_DIRECTORY, open_slots
+from sel_edge.runtime.tick_report import TickReport
 from tests.runtime import faded
 from tests.runtime.conftest import CLASSES
 from tests.runtime.living import NOW_S, RATES, CountingMeter, Lived, counting_board, life, stream

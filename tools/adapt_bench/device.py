@@ -17,7 +17,8 @@ from sel_edge.energy.meter import EstimatedMeter
 from sel_edge.energy.profile import load_profile
 from sel_edge.runtime.board import Board, Rates
 from sel_edge.runtime.config import RuntimeConfig
-from sel_edge.runtime.loop import Runtime, TickReport
+from sel_edge.runtime.loop import Runtime
+from sel_edge.runtime.tick_report import TickReport
 from tools.adapt_bench.contestants import BACKWARD, Stage
 from tools.adapt_bench.outcome import Outcome
 from tools.adapt_bench.stories import Label
