@@ -3,10 +3,12 @@
 #
 #     tools/arm64.sh [--quick] [--root DIR] [--bundle DIR]...
 #     tools/arm64.sh --probe VERSION,VERSION... [--root DIR] [--record FILE]
+#     tools/arm64.sh [--root DIR] --python ARGUMENT...
 #
 # Every bundle in tests/frozen (and every --bundle) runs here and on each board; the results must
 # agree within 1e-4. Then the tests of the runtime run on each board. --quick takes one board and a
 # few tests. --probe tries versions of onnxruntime on each board instead; its last line is JSON.
+# --python calls the first board's Python with the rest of the line instead.
 #
 # The root is unpacked from Debian packages for arm64 and from wheels, without being root, mounting
 # or booting anything, and kept in DIR (${XDG_CACHE_HOME:-~/.cache}/sel-edge/arm64) until what it is
@@ -19,6 +21,8 @@ BOARDS=(cortex-a53 cortex-a72)
 DEBIAN_PACKAGES=(python3 libstdc++6)
 # Tests build bundles with onnx and check statistics with scipy; the edge has neither.
 TEST_PACKAGES=(hypothesis onnx pytest scipy)
+# What `sel-edge serve` needs beyond the edge install, but for video.
+SERVE_PACKAGES=(prometheus-client starlette uvicorn)
 QUICK_TESTS=(tests/frozen tests/runtime/test_engine.py tests/runtime/test_training.py
     tests/runtime/test_training_refusals.py tests/runtime/test_without_torch.py)
 LIMIT_S=3000
@@ -28,6 +32,7 @@ root="${XDG_CACHE_HOME:-$HOME/.cache}/sel-edge/arm64"
 quick='' versions='' record='' child='' unfinished=''
 boards=("${BOARDS[@]}")
 bundles=(tests/frozen/bundle-*/)
+arguments=()
 python="${PYTHON:-.venv/bin/python}"
 
 main() {
@@ -52,6 +57,10 @@ main() {
             --boards "$(IFS=,; echo "${boards[*]}")" ${record:+--record "$record"}
         return
     fi
+    if ((${#arguments[@]})); then
+        emulate "${boards[0]}" "${arguments[@]}"
+        return
+    fi
     for board in "${boards[@]}"; do
         agree "$board"
         run_tests "$board"
@@ -66,6 +75,7 @@ parse() {
             --root) root=$(realpath -m "${2:?--root needs a directory}") && shift ;;
             --bundle) bundles+=("${2:?--bundle needs a directory}") && shift ;;
             --probe) versions=${2:?--probe needs versions} && shift ;;
+            --python) arguments=("${@:2}") && break ;;
             --record) record=${2:?--record needs a file} && shift ;;
             *) sed -n '2,/^set/s/^# \{0,1\}//p' tools/arm64.sh >&2; exit 2 ;;
         esac
@@ -118,9 +128,9 @@ build_root() {
     unfinished=''
 }
 
-# The edge install and what its tests import, as pyproject.toml says.
+# The edge install, what its tests import and what serves, as pyproject.toml says.
 wheels() {
-    "$python" - "${TEST_PACKAGES[@]}" <<'END'
+    "$python" - "${TEST_PACKAGES[@]}" "${SERVE_PACKAGES[@]}" <<'END'
 import re, sys, tomllib
 
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]

@@ -62,8 +62,8 @@ def main() -> None:
     options = _options()
     say = _silent if options.json else _progress
     size = ["--quick"] if options.quick else []
-    cuts = _outcome(options.power_cuts, "tools.powercut_flash", size, say)
-    fuzz = _outcome(options.fuzz, "tools.fuzz_firmware", size, say)
+    cuts = outcome(options.power_cuts, "tools.powercut_flash", size, say)
+    fuzz = outcome(options.fuzz, "tools.fuzz_firmware", size, say)
     found = measure(options.data, QUICK if options.quick else WHOLE, cuts, fuzz, say)
     if options.out:
         write_atomic(options.out, json.dumps(found, indent=1).encode() + b"\n")
@@ -115,20 +115,18 @@ def measure(
     return {**found, "goals": judged(AT_MOST, {**found, **_for_goals(found)})}
 
 
-def _for_goals(found: dict[str, Any]) -> dict[str, Any]:
-    """Numbers of goals that are not told as such."""
-    return {
-        "arena_bytes_16": found["arena_bytes"]["16"],
-        "accuracy_loss": max(
-            network["accuracy_fp32"] - network["accuracy_device"]
-            for network in found["networks"].values()
-        ),
-        "link_rate_left": 1 - min(found["link_efficiency"].values()),
-    }
+def outcome(file: Path | None, tool: str, arguments: list[str], say: Say) -> dict[str, Any]:
+    """What a tool printed as its last line, or prints now.
 
+    Args:
+        file: where that was kept; None to run it.
+        tool: its module.
+        arguments: of its command line.
+        say: told when it is run.
 
-def _outcome(file: Path | None, tool: str, arguments: list[str], say: Say) -> dict[str, Any]:
-    """What a tool printed as its last line, or prints now."""
+    Raises:
+        RuntimeError: it printed nothing.
+    """
     if file is not None:
         text = file.read_text()
     else:
@@ -140,6 +138,18 @@ def _outcome(file: Path | None, tool: str, arguments: list[str], say: Say) -> di
             raise RuntimeError(f"{tool} ended with {done.returncode}: {done.stderr[-500:]}")
     found: dict[str, Any] = json.loads(text.splitlines()[-1])
     return found
+
+
+def _for_goals(found: dict[str, Any]) -> dict[str, Any]:
+    """Numbers of goals that are not told as such."""
+    return {
+        "arena_bytes_16": found["arena_bytes"]["16"],
+        "accuracy_loss": max(
+            network["accuracy_fp32"] - network["accuracy_device"]
+            for network in found["networks"].values()
+        ),
+        "link_rate_left": 1 - min(found["link_efficiency"].values()),
+    }
 
 
 def _options() -> argparse.Namespace:

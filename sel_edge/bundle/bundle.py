@@ -14,6 +14,7 @@ from safetensors.numpy import save
 
 from sel_edge.bundle.external import external_places
 from sel_edge.bundle.image import check_image
+from sel_edge.bundle.keys import PublicKey
 from sel_edge.bundle.manifest import (
     ANCHORS_FILE,
     MANIFEST_FILE,
@@ -24,6 +25,7 @@ from sel_edge.bundle.manifest import (
     Member,
     parse_manifest,
 )
+from sel_edge.bundle.signature_file import SIGNATURE_FILE, read_signer
 from sel_edge.bundle.tensors import map_tensors
 from sel_edge.core.errors import BundleError
 from sel_edge.core.files import new_directory, sha256_bytes, sha256_file
@@ -56,10 +58,18 @@ class Anchors:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A directory whose every byte was checked against its manifest."""
+    """A directory whose every byte was checked against its manifest.
+
+    Attributes:
+        path: the directory.
+        manifest: what it holds.
+        signer: whose signature over the manifest it carries; None if it is not signed. Whether
+            that key is trusted is another question, see `signature.require_signed`.
+    """
 
     path: Path
     manifest: Manifest
+    signer: PublicKey | None = None
 
     def member(self, name: str) -> Path:
         """Where a member lies; `name` is one of the manifest's."""
@@ -169,8 +179,8 @@ def open_bundle(path: Path) -> Bundle:
 
     Raises:
         BundleError: it is no bundle, of another schema, damaged, incomplete, holds a file or link
-            that does not belong to it, a graph of it reads anything but its weights, or a rung
-            trains what they do not hold.
+            that does not belong to it, a signature that is not its own, a graph of it reads
+            anything but its weights, or a rung trains what they do not hold.
     """
     try:
         return _open(path)
@@ -193,7 +203,7 @@ def _open(path: Path) -> Bundle:
     if (path / MANIFEST_FILE).stat().st_size > MAX_MANIFEST_BYTES:
         raise _damaged(path, f"{MANIFEST_FILE} is larger than any manifest")
     manifest = parse_manifest((path / MANIFEST_FILE).read_bytes())
-    if unexpected := sorted(present - {MANIFEST_FILE, *manifest.members}):
+    if unexpected := sorted(present - {MANIFEST_FILE, SIGNATURE_FILE, *manifest.members}):
         raise _damaged(path, f"{unexpected[0]} does not belong to it")
     for name, member in manifest.members.items():
         _check_member(path, name, member)
@@ -203,7 +213,9 @@ def _open(path: Path) -> Bundle:
     _check_layers(path, manifest)
     if manifest.mcu is not None:
         check_image(read_image((path / manifest.mcu.file).read_bytes()), path, manifest)
-    return Bundle(path, manifest)
+    signature = path / SIGNATURE_FILE
+    signer = read_signer(signature, manifest) if SIGNATURE_FILE in present else None
+    return Bundle(path, manifest, signer)
 
 
 def pack_anchors(

@@ -1,4 +1,4 @@
-"""Ed25519 keys: who made a delta.
+"""Ed25519 keys: who made a delta, or vouches for a bundle or a release.
 
 A private key is a PKCS #8 PEM file that only its owner can read; its public key lies beside it as
 SubjectPublicKeyInfo PEM. Both are what `openssl pkey` reads.
@@ -76,6 +76,16 @@ class PrivateKey:
             content: any bytes.
         """
         return self._key.sign(_message(purpose, content))
+
+    def sign_ssh(self, message: bytes) -> bytes:
+        """64 bytes over a message of OpenSSH, which says itself what it is for.
+
+        Args:
+            message: begins with SSHSIG, so it is never what `sign` signs.
+        """
+        if not message.startswith(b"SSHSIG"):
+            raise ValueError("a message of PROTOCOL.sshsig is expected")
+        return self._key.sign(message)
 
 
 def open_key(path: Path) -> PrivateKey:

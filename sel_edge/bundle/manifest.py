@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from sel_edge.bundle.fields import Fields
@@ -144,7 +145,7 @@ class Manifest:
         mcu = [] if self.mcu is None else [self.mcu.file]
         return (*MEMBERS, *moments, *graphs, *([] if self.int8 is None else [self.int8]), *mcu)
 
-    @property
+    @cached_property
     def bundle_hash(self) -> str:
         """SHA-256 of the canonical manifest: names the whole content of the bundle."""
         return sha256_bytes(canonical_json(self._content()))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,44 +15,20 @@ from typing import Any
 import click
 
 from sel_edge.bundle.bundle import open_bundle
-from sel_edge.cli.machine import NamedSource, begin_session, given_budget, named_board
+from sel_edge.cli.machine import given_budget, named_board
 from sel_edge.cli.options import budget_option, profile_option, threads_option
-from sel_edge.core.budget import Budget
 from sel_edge.core.errors import RunDirectoryError
 from sel_edge.core.files import storage_errors
-from sel_edge.core.ledger import LEDGER_FILE, Decision, LedgerWriter, Update
-from sel_edge.core.shortfall import Shortfall
-from sel_edge.core.wallet_file import WALLET_FILE, WalletFile
+from sel_edge.core.ledger import LEDGER_FILE, LedgerWriter
 from sel_edge.report.costs import of_updates
 from sel_edge.report.story import cost_words
 from sel_edge.report.wording import changed, counted, duration, printable, scaled
-from sel_edge.runtime.board import Board
+from sel_edge.runtime.learn_now import NOTHING, Step, learn_now, price
 from sel_edge.runtime.loop import Runtime
-from sel_edge.runtime.planner import UpdatePlan
-from sel_edge.runtime.predictor import worst
+from sel_edge.runtime.opening import NamedSource, begin_session
 
 SOURCE = "sel-edge adapt"
 """In place of a stream: of such a session the frames are those that were there before."""
-NOTHING = (
-    "Nothing can be learned from the labels there are: a gain could not be proved on so few that "
-    "are held out. `sel-edge label` lists the frames whose labels would teach most."
-)
-
-
-@dataclass(frozen=True)
-class Step:
-    """One plan and what came of it.
-
-    Attributes:
-        plan: what was planned.
-        shortfall: what the wallet says against it.
-        decisions, updates: of carrying it out; none if it was not.
-    """
-
-    plan: UpdatePlan
-    shortfall: Shortfall | None
-    decisions: tuple[Decision, ...] = ()
-    updates: tuple[Update, ...] = ()
 
 
 @click.command("adapt")
@@ -84,16 +60,14 @@ def command(
     and says what it took. What does not help is not kept, as always.
     """
     network, limits, board = open_bundle(bundle), given_budget(budget), named_board(profile)
-    with _opened(state, dry_run) as folder, LedgerWriter(folder / LEDGER_FILE) as ledger:
-        wallet = _Wallet(folder / WALLET_FILE, limits, board)
-        with Runtime(network, ledger, board, limits, threads=threads) as runtime:
-            notes = [printable(note) for note in runtime.notes]
-            if dry_run:
-                steps = _priced(runtime, wallet)
-            else:
-                steps = _carried_out(
-                    runtime, wallet, partial(begin_session, ledger, board, NamedSource(SOURCE))
-                )
+    with (
+        _opened(state, dry_run) as folder,
+        LedgerWriter(folder / LEDGER_FILE) as ledger,
+        Runtime(network, ledger, board, limits, threads=threads) as runtime,
+    ):
+        notes = [printable(note) for note in runtime.notes]
+        begin = partial(begin_session, ledger, board, NamedSource(SOURCE))
+        steps = price(runtime) if dry_run else learn_now(runtime, begin)
     if as_json:
         plans = [_as_dict(step) for step in steps]
         click.echo(json.dumps({"dry_run": dry_run, "notes": notes, "plans": plans}))
@@ -125,51 +99,6 @@ def _opened(state: Path, dry_run: bool) -> Iterator[Path]:
         with LedgerWriter(state / LEDGER_FILE), storage_errors(copy):
             shutil.copytree(state, copy)
         yield copy
-
-
-@dataclass(frozen=True)
-class _Wallet:
-    """What the saved wallet says of a plan, before anything is reserved."""
-
-    path: Path
-    limits: Budget
-    board: Board
-
-    def objection(self, plan: UpdatePlan) -> Shortfall | None:
-        """The limit that is in the way of a plan's worst case; None if none is."""
-        wallet, heat = (
-            WalletFile(self.path, self.limits, self.board.clock()).wallet,
-            self.board.heat(),
-        )
-        wallet.observe(heat.celsius, heat.throttled)
-        return wallet.can_afford(worst(plan.cost), self.board.clock())
-
-
-def _priced(runtime: Runtime, wallet: _Wallet) -> list[Step]:
-    return [Step(plan, wallet.objection(plan)) for plan in runtime.plans()]
-
-
-def _carried_out(runtime: Runtime, wallet: _Wallet, begin: Callable[[], None]) -> list[Step]:
-    """Learn in one domain after the other; what is planned for the next depends on those before.
-
-    Args:
-        runtime: that learns.
-        wallet: asked beforehand.
-        begin: called once, if there is anything to do.
-    """
-    steps: list[Step] = []
-    done: set[tuple[str, int]] = set()
-    while plan := next((each for each in runtime.plans() if _key(each) not in done), None):
-        if not done:
-            begin()
-        done.add(_key(plan))
-        shortfall, outcome = wallet.objection(plan), runtime.carry_out(plan)
-        steps.append(Step(plan, shortfall, outcome.decisions, outcome.updates))
-    return steps
-
-
-def _key(plan: UpdatePlan) -> tuple[str, int]:
-    return plan.proposal.rung, plan.proposal.domain
 
 
 def _as_dict(step: Step) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from sel_edge.cli.board import open_board
 from sel_edge.cli.demo_stream import NEW_CLASSES, DemoStream, plan_stream
 from sel_edge.cli.export import export_run
 from sel_edge.cli.learning_cost import learning_cost
-from sel_edge.cli.machine import open_runtime
 from sel_edge.cli.pretrain import MAX_SEED, start
 from sel_edge.cli.run import FRAMES_PER_TICK, run_stream
 from sel_edge.core.files import require_free, storage_errors, write_atomic
@@ -29,6 +28,7 @@ from sel_edge.pretrain.loop import RunInterruptedError
 from sel_edge.pretrain.recipe import load_recipe
 from sel_edge.report.compare import write_compare
 from sel_edge.report.page import write_report
+from sel_edge.runtime.opening import open_runtime
 
 RECIPES = ("dense", "sel-paper")
 HOLDOUT = 20

@@ -1,121 +1,72 @@
-"""`sel-edge deploy`: bring a bundle to a device."""
+"""`sel-edge deploy`: bring a bundle to a machine over SSH, or to a microcontroller."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from sel_edge.bundle.bundle import open_bundle
-from sel_edge.cli.line import key_of, key_option, line_options, open_client, transfer_bar
-from sel_edge.core.errors import ConfigError, LinkError, MissingDependencyError
-from sel_edge.link.client import Client
-from sel_edge.link.messages.hello import Ability
+from sel_edge.cli.deploy_board import BOARD_OPTIONS, deploy_to_board
+from sel_edge.cli.deploy_host import HOST_OPTIONS, deploy_to_hosts
+from sel_edge.deploy.target import destination, is_port, read_hosts
 
-ESPTOOL = "esptool"
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Those of hosts, then those of boards."""
+    for option in reversed([*HOST_OPTIONS.values(), *BOARD_OPTIONS.values()]):
+        command = option(command)
+    return command
 
 
 @click.command("deploy")
-@click.argument("port")
+@click.argument("target", required=False)
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path),
     required=True,
-    help="A bundle that was exported with --target mcu.",
+    help="What to bring; for a microcontroller, one that was exported with --target mcu.",
 )
-@click.option(
-    "--flash",
-    "firmware",
-    type=click.Path(path_type=Path),
-    help="First write this built firmware, one merged file, with esptool.",
-)
-@click.option(
-    "--provision",
-    is_flag=True,
-    help="Give a board that has no key yet the one made for it. It crosses the line as it is: do "
-    "this on a cable of your own.",
-)
-@key_option
-@line_options
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON line.")
+@_options
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON line a host.")
+@click.pass_context
 def command(
-    port: str,
-    bundle: Path,
-    firmware: Path | None,
-    provision: bool,
-    key_file: Path,
-    baud: int,
-    timeout_s: float,
-    as_json: bool,
+    context: click.Context, /, target: str | None, bundle: Path, as_json: bool, **options: Any
 ) -> int:
-    """Install the model image of a bundle on the microcontroller at PORT.
+    """Bring a bundle to TARGET: a machine over SSH, or a microcontroller at a port.
 
-    PORT is a serial port, such as /dev/ttyUSB0, the path of a pty, or socket://HOST:PORT. What the
-    board was sent before belongs to its old image, and is not used with another one. An
-    interrupted installation goes on where it was when it is started again.
+    A machine is USER@HOST, ssh://USER@HOST:PORT or a host of ~/.ssh/config, reached by your own
+    OpenSSH without passwords. It gets a release: bundle, program and options together, signed,
+    in a folder and an environment of its own. The release is switched to at once and watched; one
+    that does not get healthy is gone back from, whatever becomes of the connection. What the
+    device has learned stays. Doing it again changes nothing. Paths in --source are the machine's.
+
+    A port is a serial one, such as /dev/ttyUSB0, the path of a pty, or socket://HOST:PORT. The
+    model image of the bundle is installed there; --flash, --provision, --key, --baud and --timeout
+    are for it alone. What the board was sent before belongs to its old image, and is not used with
+    another one. An interrupted installation goes on where it was when it is started again.
     """
-    image = open_bundle(bundle).mcu_image()
-    if firmware is not None:
-        _flash(firmware, port)
-    with open_client(port, baud, timeout_s) as client:
-        key = key_of(client, key_file)
-        if not client.hello().abilities & Ability.HAS_KEY:
-            _provision(client, key, provision)
-        client.set_time()
-        with transfer_bar("model image") as progress:
-            status = client.install(image.content, key, progress)
-        name = client.hello().device_id.hex()
-    result = {"device": name, "image": status.image.hex(), "bytes": len(image.content)}
-    if as_json:
-        click.echo(json.dumps(result))
-    else:
-        click.echo(
-            f"The board {name} runs the model image {status.image.hex()[:12]} of {bundle} "
-            f"({len(image.content):,} bytes)."
-        )
-    return 0
+    hosts: Path | None = options["hosts"]
+    if (target is None) == (hosts is None):
+        raise click.UsageError("Give either TARGET or --hosts.")
+    if target is not None and is_port(target):
+        _refuse(context, HOST_OPTIONS, "a machine over SSH")
+        chosen = {name: options[name] for name in BOARD_OPTIONS}
+        return deploy_to_board(target, bundle, as_json, **chosen)
+    _refuse(context, BOARD_OPTIONS, "a microcontroller")
+    targets = read_hosts(hosts) if hosts is not None else [destination(str(target))]
+    return deploy_to_hosts(targets, bundle, as_json, {name: options[name] for name in HOST_OPTIONS})
 
 
-def _provision(client: Client, key: bytes, wanted: bool) -> None:
-    if not wanted:
-        raise LinkError(
-            "The board has no key yet.",
-            "A board takes a network from whoever shows its key.",
-            "Add --provision to give it one, on a cable that nobody else reads.",
-        )
-    if not client.hello().abilities & Ability.TAKES_KEY:
-        raise LinkError(
-            "The board has no key, and none can be set over the link.",
-            "Its key is burned into an eFuse.",
-            "Follow the README of its port of the firmware.",
-        )
-    client.provision(key)
-
-
-def _flash(firmware: Path, port: str) -> None:
-    tool = shutil.which(ESPTOOL) or shutil.which(f"{ESPTOOL}.py")
-    if tool is None:
-        raise MissingDependencyError(
-            "esptool is not installed, which writes firmware to a board.",
-            "",
-            "Install it with `pip install esptool`, or write the firmware by other means and leave "
-            "out --flash.",
-        )
-    if not firmware.is_file():
-        raise ConfigError(
-            f"There is no firmware {firmware}.",
-            "A merged file, as `idf.py merge-bin` writes it, is expected.",
-            "Build it first, or check the path.",
-        )
-    written = subprocess.run(  # noqa: S603 - a tool of the user's, found on the path
-        [tool, "--port", port, "write_flash", "0x0", str(firmware)], check=False
-    )
-    if written.returncode:
-        raise LinkError(
-            f"esptool could not write {firmware} ({port}).",
-            "",
-            "Read above what it says; most boards want the BOOT button to be held.",
-        )
+def _refuse(context: click.Context, names: Iterable[str], kind: str) -> None:
+    """Refuse options that are for another kind of target."""
+    flags = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    given = [
+        str(flags[name])
+        for name in names
+        if context.get_parameter_source(name) == ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"{', '.join(given)}: for {kind} only.")

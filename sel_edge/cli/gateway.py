@@ -15,13 +15,7 @@ from rich.console import Console
 
 from sel_edge.bundle.bundle import Bundle, open_bundle
 from sel_edge.cli.line import key_of, key_option, line_options, open_client
-from sel_edge.cli.machine import (
-    NamedSource,
-    boards_folder,
-    given_budget,
-    named_board,
-    open_runtime,
-)
+from sel_edge.cli.machine import boards_folder, given_budget, named_board
 from sel_edge.cli.options import (
     boards_option,
     budget_option,
@@ -41,6 +35,7 @@ from sel_edge.mcu.image import Image
 from sel_edge.report.wording import printable
 from sel_edge.runtime.board import Board
 from sel_edge.runtime.config import RuntimeConfig
+from sel_edge.runtime.opening import NamedSource, open_runtime
 from sel_edge.runtime.session import spare_memory
 
 LONGEST_PAUSE_S = 60.0

@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from sel_edge.bundle.keys import load_public_key, public_path
-from sel_edge.core.errors import RunDirectoryError
 from sel_edge.report.wording import names, printable
 from sel_edge.runtime.slot_book import MIN_PREFIX
 from sel_edge.runtime.slot_history import Entry, History, read_history
 from sel_edge.runtime.slots import KEY_FILE, SLOTS_DIRECTORY
+from sel_edge.runtime.undo import require_slots
 
 SHORT = MIN_PREFIX + 4
 HEADING = ("update", "frame", "network", "from", "bytes", "state", "changed")
@@ -37,20 +37,6 @@ def command(directory: Path, as_json: bool) -> int:
     for line in described(history):
         click.echo(line)
     return 0
-
-
-def require_slots(directory: Path) -> None:
-    """Refuse a directory in which no device has kept anything.
-
-    Raises:
-        RunDirectoryError: there are no slots.
-    """
-    if not (directory / SLOTS_DIRECTORY).is_dir():
-        raise RunDirectoryError(
-            f"{directory} holds no slots.",
-            "The state directory of a device that has learned is expected.",
-            "Check the path: `sel-edge run` names it at its end.",
-        )
 
 
 def described(history: History) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sel_edge.bundle.bundle import open_bundle
+from sel_edge.bundle.bundle import Bundle, open_bundle
 from sel_edge.bundle.manifest import Manifest
 from sel_edge.bundle.preprocessing import Preprocessing, SignalPreprocessing
 from sel_edge.core.frames import noun
@@ -22,13 +22,17 @@ HEADING = (
 @click.command("inspect")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the whole manifest as one JSON line.")
-def command(bundle: Path, as_json: bool) -> int:
+@click.option(
+    "--answer", is_flag=True, help="Also let the network answer for one of the bundle's anchors."
+)
+def command(bundle: Path, as_json: bool, answer: bool) -> int:
     """Verify every hash of the bundle in directory BUNDLE and say what is in it."""
-    manifest = open_bundle(bundle).manifest
+    opened = open_bundle(bundle)
+    manifest = opened.manifest
     if as_json:
         click.echo(json.dumps(manifest.as_dict()))
         return 0
-    rows = describe(manifest)
+    rows = [*describe(opened), *([_answer(opened)] if answer else [])]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         click.echo(f"{name:<{width}} {value}")
@@ -37,12 +41,14 @@ def command(bundle: Path, as_json: bool) -> int:
     return 0
 
 
-def describe(manifest: Manifest) -> list[tuple[str, str]]:
+def describe(bundle: Bundle) -> list[tuple[str, str]]:
     """A bundle in rows of name and value."""
+    manifest, signer = bundle.manifest, bundle.signer
     model, view = manifest.model, manifest.preprocessing
     held_out = "never trained on" if manifest.anchors_held_out else "also trained on"
     rows = [
         ("bundle", manifest.bundle_hash),
+        ("signed by", "nobody" if signer is None else f"key {signer.fingerprint}"),
         ("schema", str(manifest.schema)),
         ("model", f"{printable(model.name)}, width {model.width}, {model.parameters:,} parameters"),
         ("forward", f"{2 * model.forward_macs:,} FLOP per {noun(view.frame_shape)}"),
@@ -58,6 +64,16 @@ def describe(manifest: Manifest) -> list[tuple[str, str]]:
         for name, member in manifest.members.items()
     ]
     return [*rows, ("verified", "every hash is right")]
+
+
+def _answer(bundle: Bundle) -> tuple[str, str]:
+    """The row that says that the engine works on this machine."""
+    from sel_edge.runtime.engine import Engine
+
+    anchors, classes = bundle.anchors(), bundle.manifest.classes
+    _, logits = Engine(bundle).infer(anchors.frames[:1])
+    truth, given = classes[int(anchors.labels[0])], classes[int(logits[0].argmax())]
+    return "answer", f"{printable(given)} for an anchor of {printable(truth)}"
 
 
 def _mcu(manifest: Manifest) -> list[tuple[str, str]]:

@@ -2,69 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from sel_edge.bundle.keys import load_public_key, public_path
-from sel_edge.cli.history import changes, require_slots
+from sel_edge.cli.history import changes
+from sel_edge.cli.remote import ssh_option
+from sel_edge.cli.rollback_host import roll_back_host
+from sel_edge.deploy.target import destination, is_host
 from sel_edge.report.wording import printable
-from sel_edge.runtime.slot_book import SlotBook
-from sel_edge.runtime.slot_choice import link, unchanged_hash
-from sel_edge.runtime.slot_history import Entry, ancestors
-from sel_edge.runtime.slot_record import Status
-from sel_edge.runtime.slots import KEY_FILE, SLOTS_DIRECTORY
+from sel_edge.runtime.slot_history import Entry
+from sel_edge.runtime.undo import roll_back
 
 
 @click.command("rollback")
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("place", metavar="DIR|HOST")
 @click.option(
     "--to",
     metavar="HASH",
     help="The network to go to, by the first digits of its hash in `sel-edge history`, or `bundle` "
-    "for the network as it was exported; default: undo the last update.",
+    "for the network as it was exported; default: undo the last update. Of a HOST, a release.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be undone.")
-def command(directory: Path, to: str | None, dry_run: bool) -> int:
-    """Undo updates that the device with the state directory DIR has kept.
+@ssh_option
+def command(place: str, to: str | None, dry_run: bool, ssh_options: tuple[str, ...]) -> int:
+    """Undo updates that the device with the state directory DIR has kept, or a deployment to HOST.
 
-    Nothing is deleted: a rollback can be undone in the same way. The device must be stopped, and
-    goes on from there when it is started again.
+    Nothing is deleted: a rollback can be undone in the same way. The device of a DIR must be
+    stopped, and goes on from there when it is started again. A HOST, as `sel-edge deploy` takes
+    it, goes back to the release that ran before, and is watched like after a deployment.
     """
-    require_slots(directory)
-    trusted = {load_public_key(public_path(directory / KEY_FILE))}
-    with SlotBook(directory / SLOTS_DIRECTORY, trusted) as book:
-        start = unchanged_hash(book.base)
-        choice = book.start(start, link)
-        for note in (*book.notes, *choice.notes):
-            click.echo(printable(note), err=True)
-        target = book.find(to)
-        chain = book.chain_to(target)
-        if target == choice.state:
-            click.echo(f"The network {target} is in use already.")
-            return 0
-        verb = "would be" if dry_run else "is"
-        lines = _steps(book.history().entries, choice.state, target, verb)
-        if not dry_run:
-            book.put(chain, Status.CONFIRMED)
-    for line in lines:
-        click.echo(line)
-    origin = " (the bundle's own)" if target == start else ""
-    click.echo(f"The network in use {verb} {target}{origin}.")
+    if is_host(place):
+        return roll_back_host(destination(place), to, dry_run, ssh_options)
+    return _roll_back_directory(Path(place), to, dry_run)
+
+
+def _roll_back_directory(directory: Path, to: str | None, dry_run: bool) -> int:
+    done = roll_back(directory, to, dry_run)
+    for note in done.notes:
+        click.echo(printable(note), err=True)
+    if not done.changed:
+        click.echo(f"The network {done.network} is in use already.")
+        return 0
+    verb = "would be" if dry_run else "is"
+    for entry in done.undone:
+        click.echo(_line(entry, f"{verb} undone"))
+    for entry in done.used_again:
+        click.echo(_line(entry, f"{verb} used again"))
+    origin = " (the bundle's own)" if done.is_bundles else ""
+    click.echo(f"The network in use {verb} {done.network}{origin}.")
     return 0
 
 
-def _steps(entries: Sequence[Entry], current: str, target: str, verb: str) -> list[str]:
-    """A line for every update that is undone, newest first, or used again."""
-    edges = {(entry.parent, entry.network) for entry in entries}
-    before, after = ancestors(edges, current), ancestors(edges, target)
-    # An update may lead back to an earlier network; a folded one has the number of what it repeats.
-    updates = {(entry.counter, entry.network): entry for entry in entries}
-    undone = [entry for (_, name), entry in updates.items() if name in before - after]
-    used = [entry for (_, name), entry in updates.items() if name in after - before]
-    told = [(entry, "undone") for entry in undone[::-1]] + [(entry, "used again") for entry in used]
-    return [
-        f"Update {entry.counter} (frame {entry.frame:,}: {changes(entry)}) {verb} {word}."
-        for entry, word in told
-    ]
+def _line(entry: Entry, what: str) -> str:
+    return f"Update {entry.counter} (frame {entry.frame:,}: {changes(entry)}) {what}."

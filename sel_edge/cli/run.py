@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from sel_edge.bundle.bundle import open_bundle
 from sel_edge.cli.learning_cost import learning_cost
-from sel_edge.cli.machine import given_budget, named_board, open_runtime, require_fitting
+from sel_edge.cli.machine import given_budget, named_board, require_fitting
 from sel_edge.cli.options import budget_option, chosen_rungs, profile_option, threads_option
 from sel_edge.cli.signals import stop_on_signal
 from sel_edge.core.errors import INTERRUPTED_EXIT_CODE
@@ -23,6 +23,7 @@ from sel_edge.report.story import tell
 from sel_edge.report.wording import printable
 from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.loop import Runtime
+from sel_edge.runtime.opening import open_runtime
 from sel_edge.runtime.session import spare_memory
 
 FRAMES_PER_TICK = 16

@@ -15,7 +15,7 @@ from rich.progress import Progress
 from sel_edge.bundle.bundle import Bundle, open_bundle
 from sel_edge.cli.board import rates_of
 from sel_edge.cli.learning_cost import learning_cost
-from sel_edge.cli.machine import given_budget, open_runtime, require_fitting
+from sel_edge.cli.machine import given_budget, require_fitting
 from sel_edge.cli.options import budget_option, threads_option
 from sel_edge.cli.run import FRAMES_PER_TICK
 from sel_edge.cli.signals import stop_on_signal
@@ -28,6 +28,7 @@ from sel_edge.data.stream import Stream, open_stream
 from sel_edge.energy.profile import load_profile, profile_names
 from sel_edge.report.wording import counted, scaled
 from sel_edge.runtime.loop import Runtime
+from sel_edge.runtime.opening import open_runtime
 from sel_edge.simulate.board import SimulatedBoard, Supply, answer_traffic
 from sel_edge.simulate.days import Schedule, live
 from sel_edge.simulate.diary import Diary

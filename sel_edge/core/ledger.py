@@ -244,8 +244,12 @@ class LedgerWriter(Closing):
                 raise
 
 
-def read_ledger(path: Path) -> Ledger:
+def read_ledger(path: Path, newest: int | None = None) -> Ledger:
     """Read a ledger, also while it is being written, and also from read-only media.
+
+    Args:
+        path: the file.
+        newest: how many rows of each table are read at most, the newest of them; None for all.
 
     Raises:
         RunDirectoryError: there is no file, or it is damaged, no ledger, or from another schema.
@@ -258,7 +262,7 @@ def read_ledger(path: Path) -> Ledger:
         )
     with LEDGER.errors(path), closing(open_for_reading(path)) as database:
         database.execute("BEGIN")  # one snapshot for all tables
-        rows = {name: _select(database, name) for name in TABLES}
+        rows = {name: _select(database, name, newest) for name in TABLES}
     with _foreign_rows(path):
         return Ledger(
             meta={str(row["key"]): str(row["value"]) for row in rows["meta"]},
@@ -287,5 +291,8 @@ def _insert(database: sqlite3.Connection, table: str, record: Record) -> None:
     database.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", row)  # noqa: S608
 
 
-def _select(database: sqlite3.Connection, table: str) -> list[sqlite3.Row]:
-    return database.execute(f"SELECT * FROM {table} ORDER BY rowid").fetchall()  # noqa: S608
+def _select(
+    database: sqlite3.Connection, table: str, newest: int | None = None
+) -> list[sqlite3.Row]:
+    query = f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT ?"  # noqa: S608
+    return database.execute(query, (-1 if newest is None else newest,)).fetchall()[::-1]

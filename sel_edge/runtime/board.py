@@ -43,6 +43,11 @@ def _unwatched(demand: GraphCost) -> None:
     """A machine that works by itself need not be told."""
 
 
+def _always() -> bool:
+    """Nobody wants this machine to end its work."""
+    return True
+
+
 @dataclass(frozen=True)
 class Board:
     """A machine.
@@ -55,6 +60,7 @@ class Board:
         stopwatch: seconds that never run backwards.
         worked: told of what was executed, before it is measured: a machine that is only simulated
             takes its time and its joules then. The bytes of answers are not known and 0.
+        may_go_on: asked before each step of learning; False stops the update and undoes it.
     """
 
     meter: Meter
@@ -63,6 +69,7 @@ class Board:
     clock: Callable[[], float] = time.time
     stopwatch: Callable[[], float] = time.perf_counter
     worked: Callable[[GraphCost], None] = _unwatched
+    may_go_on: Callable[[], bool] = _always
 
 
 class Lap:

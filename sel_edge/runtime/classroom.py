@@ -93,6 +93,13 @@ class Classroom:
         levels = self._learners[OWN].normal
         return 0.0 if levels is None else levels.standin.level
 
+    def normal_by_class(self) -> dict[str, float]:
+        """Class -> its exact level in the bundle's own domain, in nats; empty while unknown."""
+        own = self._learners[OWN]
+        if own.normal is None:
+            return {}
+        return {name: own.normal.of(name).level for name in own.head.classes}
+
     def observe(
         self,
         features: Features,

@@ -16,15 +16,9 @@ from sel_edge.core.budget import Budget
 from sel_edge.core.closing import Closing
 from sel_edge.core.embarrassment import TEMPERATURE, softmax
 from sel_edge.core.frames import Frames
-from sel_edge.core.ledger import (
-    Balances,
-    Decision,
-    Evaluation,
-    LedgerWriter,
-    Tick,
-    Update,
-)
-from sel_edge.core.measurement import Energy
+from sel_edge.core.ledger import Decision, Evaluation, LedgerWriter, Tick, Update
+from sel_edge.core.resources import Balance, Resource
+from sel_edge.core.shortfall import Shortfall
 from sel_edge.core.wallet_file import WALLET_FILE, WalletFile
 from sel_edge.runtime.account import (
     asked_for,
@@ -37,11 +31,11 @@ from sel_edge.runtime.account import (
 from sel_edge.runtime.adaptation import Adaptation, Outcome
 from sel_edge.runtime.asking import Asking
 from sel_edge.runtime.board import Board
+from sel_edge.runtime.books import Books
 from sel_edge.runtime.classroom import Classroom
 from sel_edge.runtime.climb import Climb, climbable
 from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.domains import Router
-from sel_edge.runtime.engine import MAX_BATCH
 from sel_edge.runtime.eyes import Eyes, Sight
 from sel_edge.runtime.moments import bundle_moments
 from sel_edge.runtime.network import Network, bundle_network
@@ -49,7 +43,9 @@ from sel_edge.runtime.overhead import Overhead
 from sel_edge.runtime.planner import UpdatePlan
 from sel_edge.runtime.predictor import Predictor
 from sel_edge.runtime.renormalize import RUNG as NORM
+from sel_edge.runtime.said import Said, said
 from sel_edge.runtime.samples.desk import SAMPLES_FILE
+from sel_edge.runtime.samples.records import Counts
 from sel_edge.runtime.samples.store import SampleStore
 from sel_edge.runtime.slots import open_slots
 from sel_edge.runtime.surroundings import Surroundings
@@ -59,8 +55,6 @@ from sel_edge.runtime.tick_report import TickReport
 if TYPE_CHECKING:
     from sel_edge.data.stream import FrameBatch
 
-BALANCES_EVERY_FRAMES = 256
-"""How often the wallet is told to the ledger when nothing is learned."""
 NORM_FRAMES = 64
 """That an environment takes where the bundle cannot give it statistics anyway."""
 
@@ -115,14 +109,14 @@ class Runtime(Closing):
             taught = taught_at_start(past, network, self._slots.made_at)
             self._classroom = Classroom(bundle, network, config, normal, taught)
             store = undo.enter_context(SampleStore(state / SAMPLES_FILE))
-            self._purse = WalletFile(state / WALLET_FILE, budget or Budget(), board.clock())
+            purse = WalletFile(state / WALLET_FILE, budget or Budget(), board.clock())
             predictor = Predictor(board.rates, past)
             self._adaptation = Adaptation(
                 bundle=bundle,
                 slots=self._slots,
                 classroom=self._classroom,
                 surroundings=self._surroundings,
-                purse=self._purse,
+                purse=purse,
                 predictor=predictor,
                 climb=Climb(rungs, of_network(past, network)),
                 board=board,
@@ -137,8 +131,9 @@ class Runtime(Closing):
             self._to_close = undo.pop_all()
         learned = self._classroom.learned()
         self._asking = Asking(network.head, bundle.anchors(), learned, config)
-        self._frames, self._told, self._was_asked = ledger.frames(), 0, False
-        self._found = found_at_start(ledger, network)
+        self._frames, self._was_asked = ledger.frames(), False
+        found = found_at_start(ledger, network)
+        self._books = Books(ledger, purse, board, self._overhead, found)
 
     @property
     def network(self) -> Network:
@@ -149,6 +144,31 @@ class Runtime(Closing):
     def notes(self) -> tuple[str, ...]:
         """Full sentences on what was found damaged at the start, and what is used instead."""
         return self._slots.notes
+
+    @property
+    def frames(self) -> int:
+        """Seen so far, those of earlier sessions included."""
+        return self._frames
+
+    @property
+    def normal(self) -> dict[str, float]:
+        """Class -> the embarrassment that is normal for it, in nats, in the bundle's own domain;
+        empty as long as that is not known."""
+        return self._classroom.normal_by_class()
+
+    def balances(self) -> dict[Resource, Balance]:
+        """What is in the wallet now; empty if nothing limits it."""
+        return self._books.balances()
+
+    def samples(self) -> Counts:
+        """What the sample store holds; it is written first if that is due, as batches do.
+
+        Raises:
+            RunDirectoryError: it is damaged, or another process held it for long.
+            StorageError: the disk is full, read-only or failing.
+        """
+        self._store.flush_if_due()
+        return self._store.counts()
 
     @property
     def has_answers(self) -> bool:
@@ -181,7 +201,7 @@ class Runtime(Closing):
         wanted = self._wanted_labels()
         executed_flops = len(batch.frames) * self._answer_flops(network)
         self._board.worked(GraphCost(executed_flops + watching_flops, 0, 0))
-        joules, seconds = self._overhead.told()
+        energy, seconds = self._books.spent()
         tick = Tick(
             start=first,
             n=len(batch.frames),
@@ -192,12 +212,12 @@ class Runtime(Closing):
             novel=int(strange.sum()),
             executed_flops=executed_flops,
             watching_flops=watching_flops,
-            energy=Energy(joules, self._board.meter.origin),
+            energy=energy,
             seconds=seconds,
         )
         outcome = Outcome()
         try:
-            self._care_for_wallet()
+            self._books.care_for_wallet()
             outcome = self._adapt(network, is_proven=len(predictions) > 0)
         finally:
             decisions = self._record(tick, (*wanted, *outcome.decisions), outcome.updates)
@@ -227,6 +247,10 @@ class Runtime(Closing):
         with self._overhead.working():
             return self._adaptation.plans(self._frames)
 
+    def objection(self, plan: UpdatePlan) -> Shortfall | None:
+        """The limit that is in the way of a plan's worst case now; None if none is."""
+        return self._books.objection(plan)
+
     def carry_out(self, plan: UpdatePlan) -> Outcome:
         """Carry out one of `plans`, and record it.
 
@@ -235,7 +259,7 @@ class Runtime(Closing):
                 batch, or when the ledger is closed.
         """
         with self._overhead.working():
-            self._care_for_wallet()
+            self._books.care_for_wallet()
             outcome = Outcome()
             try:
                 outcome = self._adaptation.carry_out(plan, self._frames)
@@ -251,8 +275,7 @@ class Runtime(Closing):
         """A tick without frames: what it took to do what a person asked for."""
         watching_flops = self._flops_since()
         self._board.worked(GraphCost(watching_flops, 0, 0))
-        joules, seconds = self._overhead.told()
-        energy = Energy(joules, self._board.meter.origin)
+        energy, seconds = self._books.spent()
         return asked_for(self._frames, watching_flops, energy, seconds)
 
     def evaluate(self, name: str, subset: str, batches: Iterable[FrameBatch]) -> Evaluation:
@@ -266,7 +289,8 @@ class Runtime(Closing):
         n = correct = 0
         router = self._eyes.router()
         for batch in batches:
-            scores = scored(self._seen(batch.frames, router), batch.truths)
+            answers = self._said(batch.frames, router)
+            scores = scored([answer.prediction for answer in answers], batch.truths)
             n += sum(frames for frames, _ in scores.values())
             correct += sum(right for _, right in scores.values())
         evaluation = Evaluation(name, subset, n, correct)
@@ -280,12 +304,27 @@ class Runtime(Closing):
             frames: uint8 [n, H, W, C] or float32 [n, channels, length].
             domain: that all of them are known to be of; None if that is to be seen.
         """
-        router = self._eyes.router(domain)
-        return [
-            answer
-            for start in range(0, len(frames), MAX_BATCH)
-            for answer in self._seen(frames[start : start + MAX_BATCH], router)
-        ]
+        answers = self._said(frames, self._eyes.router(domain))
+        return [answer.prediction for answer in answers]
+
+    def say(self, frames: Frames) -> list[Said]:
+        """As `answers`, and how sure the network is of them."""
+        return self._said(frames, self._eyes.router())
+
+    def test(self, frames: Frames) -> list[Said]:
+        """As `say`; a network in use that could answer is known to work from now on.
+
+        Args:
+            frames: at least one.
+
+        Raises:
+            BundleError: it answers with numbers that are not finite.
+            StorageError: it cannot be written that it works.
+        """
+        answers = self.say(frames)
+        if self._slots.pending:
+            self._slots.confirm()
+        return answers
 
     def close(self) -> None:
         """Save what is still in memory, and let another process go on."""
@@ -295,18 +334,11 @@ class Runtime(Closing):
                     if not self._was_asked:
                         self._slots.spare()
             finally:
-                now_s = self._board.clock()
-                self._purse.wallet.draw(self._overhead.drawn(), now_s)
-                self._purse.save(now_s)
+                self._books.close()
 
-    def _seen(self, frames: Frames, router: Router) -> list[str]:
+    def _said(self, frames: Frames, router: Router) -> list[Said]:
         self._was_asked |= len(frames) > 0
-        sight = self._eyes.look(frames, self.network, router)
-        heads = [self.network.head_in(int(number)) for number in sight.domains]
-        logits = [
-            head.logits(row[None])[0] for head, row in zip(heads, sight.features, strict=True)
-        ]
-        return [self.network.classes[int(row.argmax())] for row in logits]
+        return said(self._eyes, self.network, frames, router)
 
     def _answer_flops(self, network: Network) -> int:
         return self._eyes.forward_flops + 2 * network.head.weight.size
@@ -348,38 +380,14 @@ class Runtime(Closing):
             self._asking.adopt(self.network.head, self._classroom.learned())
         return outcome
 
-    def _care_for_wallet(self) -> None:
-        """Tell the wallet the time, the temperature and what was drawn from the battery."""
-        now_s, heat = self._board.clock(), self._board.heat()
-        self._purse.wallet.observe(heat.celsius, heat.throttled)
-        self._purse.wallet.draw(self._overhead.drawn(), now_s)
-        self._purse.save_if_due(now_s)
-
     def _record(
         self, tick: Tick, decisions: Sequence[Decision], updates: Sequence[Update]
     ) -> tuple[Decision, ...]:
-        """Tell the ledger; the decisions, behind what was found at the start."""
-        all_decisions, self._found = (*self._found, *decisions), ()
+        """Tell the ledger, and the store if that is due; all that was decided."""
         levels = self._classroom.levels(self._frames, self.network)
-        is_due = updates or self._frames - self._told >= BALANCES_EVERY_FRAMES
-        balances = self._balances() if is_due else None
-        self._ledger.record(tick, all_decisions, updates, levels, balances)
+        all_decisions = self._books.record(tick, decisions, updates, levels)
         self._store.flush_if_due()
         return all_decisions
-
-    def _balances(self) -> Balances | None:
-        """What is in the wallet; None if it has no limits."""
-        self._told = self._frames
-        balances, heat = self._purse.wallet.balances(), self._board.heat()
-        if not balances:
-            return None
-        return Balances(
-            frame=self._frames,
-            utc_s=self._board.clock(),
-            celsius=heat.celsius,
-            throttled=heat.throttled,
-            balances={name: (one.left, one.size) for name, one in balances.items()},
-        )
 
     def _look_again(self, frames: Frames) -> Sight:
         """See frames that are not the newest: where they came from tells nothing of the stream."""

@@ -19,6 +19,7 @@ from sel_edge.runtime.predictor import Predictor, worst
 from sel_edge.runtime.work import NO_DEMAND, Work
 
 T = TypeVar("T")
+ENDING = "the process is about to end"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def carry_out(
     board: Board,
     overhead: Overhead,
 ) -> Done[T]:
-    """Take the steps of some work until it is done or the wallet objects.
+    """Take the steps of some work until it is done, or the wallet or the board objects.
 
     The worst case of the whole is reserved first, durably. Before each step the wallet is asked for
     the step's own worst case, and afterwards what the step measured is booked. One that took more
@@ -74,17 +75,19 @@ def carry_out(
         lap = overhead.learning()
         cost, foreseen, steps = NOTHING, NOTHING, 0
         demand, result = _advance(work)
-        objection: Shortfall | None = None
-        while demand is not None and objection is None:
+        stopped = ""
+        while demand is not None and not stopped:
             step = predictor.expect(plan.proposal.rung, demand)
-            objection = reservation.may_go_on(worst(step), clock())
-            if objection is None:
+            stopped = _in_words(reservation.may_go_on(worst(step), clock()))
+            if not stopped and not board.may_go_on():
+                stopped = ENDING
+            if not stopped:
                 taken, (demand, result) = demand, _advance(work)
                 board.worked(taken)
                 spent = _spent(lap, taken)
                 cost, foreseen, steps = cost + spent, foreseen + step, steps + 1
                 exceeded = reservation.charge(spent, clock())
-                objection = exceeded if demand is not None else None
+                stopped = _in_words(exceeded) if demand is not None else ""
         work.close()
         if result is not None:
             spent = _spent(lap, NO_DEMAND, conclude(result))
@@ -93,7 +96,7 @@ def carry_out(
     # What is done is done. Until it can be saved, the file says that all of it was spent.
     with suppress(StorageError):
         purse.save(clock())
-    return Done(result, cost, foreseen, steps, "" if objection is None else str(objection))
+    return Done(result, cost, foreseen, steps, stopped)
 
 
 def _advance(work: Work[T]) -> tuple[GraphCost | None, T | None]:
@@ -102,6 +105,10 @@ def _advance(work: Work[T]) -> tuple[GraphCost | None, T | None]:
         return next(work), None
     except StopIteration as done:
         return None, done.value
+
+
+def _in_words(shortfall: Shortfall | None) -> str:
+    return "" if shortfall is None else str(shortfall)
 
 
 def _spent(lap: Lap, demand: GraphCost, writes: int = 0) -> Cost:

@@ -31,6 +31,11 @@ class Device(Protocol):
         """The directory with samples, slots and ledger of the runtime in use."""
         ...
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the worker goes on."""
+        ...
+
     def snapshot(self) -> Snapshot:
         """The newest."""
         ...

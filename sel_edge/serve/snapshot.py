@@ -17,7 +17,7 @@ class Answer:
     """What the network said of one frame.
 
     Attributes:
-        frame: its number in the ledger.
+        frame: its number in the ledger; while nothing can be recorded, that of the next one.
         utc_s: when it was taken, seconds since 1970.
         prediction: class name.
         confidence: share of the answered class, 0 to 1, softmax at T = 1.5.
@@ -145,7 +145,8 @@ class Snapshot:
         version: rises by one with every snapshot.
         utc_s: when it was made, seconds since 1970.
         started_utc_s: when the service started.
-        phase: what the worker does.
+        phase: what the worker does; `starting` as long as no runtime is open that has answered a
+            frame, be it one of the bundle's own.
         bundle, network: hashes of the bundle and of the network in use.
         model: its name.
         classes: known to the network in use, in its order; those beyond the bundle's were learned.

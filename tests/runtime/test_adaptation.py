@@ -251,7 +251,7 @@ class TestStorage:
             with pytest.raises(StorageError):
                 for batch in clear_then_tilted():
                     runtime.process(batch)
-            balance = runtime._purse.wallet.balances()["flops_per_day"]
+            balance = runtime.balances()["flops_per_day"]
             assert balance.left < 10**9 and balance.reserved == 0
 
 
@@ -298,7 +298,7 @@ class TestBudget:
                 if reports[-1].updates:
                     break
             assert runtime.network is network and files(limited) == before
-            left = runtime._purse.wallet.balances()["energy_j_per_day"].left
+            left = runtime.balances()["energy_j_per_day"].left
         (row,) = limited.ledger.updates
         assert row.stopped and not row.kept and row.exact is False
         assert (row.held_out, row.held_out_before, row.anchors_after) == (0, None, None)
@@ -363,6 +363,6 @@ def test_inference_draws_on_the_battery_and_on_nothing_else(tilted: Lived) -> No
     with limited.runtime(Board(CountingMeter(), RATES, clock=lambda: NOW_S)) as runtime:
         for batch in stream(100, 1, 0.0):
             runtime.process(batch)
-        left = {name: one.left for name, one in runtime._purse.wallet.balances().items()}
+        left = {name: one.left for name, one in runtime.balances().items()}
     assert left["energy_j_per_day"] == 1000.0
     assert 900.0 < left["battery"] < 1000.0

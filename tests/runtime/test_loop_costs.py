@@ -95,7 +95,7 @@ def test_what_could_not_be_stored_is_told_by_the_next_tick(
         recorded = len(limited.ledger.ticks)
         for batch in stream(RuntimeConfig().cool_down_frames + 20, 3, 0.0):
             runtime.process(batch)
-        balances = runtime._purse.wallet.balances()
+        balances = runtime.balances()
     (update,) = limited.ledger.updates  # at last
     ticks = limited.ledger.ticks
     failed, after = ticks[recorded - 1 : recorded + 1]
@@ -179,7 +179,7 @@ def test_files_are_paid_for_as_they_are_written(tmp_path: Path, bundle: Bundle) 
         for batch in life():
             runtime.process(batch)
         written = runtime._slots.flash_writes + runtime._slots.pending
-        left = runtime._purse.wallet.balances()["flash_writes_per_day"].left
+        left = runtime.balances()["flash_writes_per_day"].left
     kept = sum(update.kept for update in limited.ledger.updates)
     assert kept > 2 and 3 * kept < written <= COMMIT_WRITES * kept
     assert left == 100 - written

@@ -200,7 +200,7 @@ class TestWallet:
             with nothing_replaced(WALLET_FILE):
                 failed = tried(runtime, (next(batches) for _ in range(at + 1)))
             assert failed == [False] * at + [True]
-            assert runtime._purse.wallet.balances()["flops_per_day"].left == 10**12
+            assert runtime.balances()["flops_per_day"].left == 10**12
             assert not any(tried(runtime, batches))
         assert [t.start for t in lived.ledger.ticks] == [t.start for t in untroubled.ticks]
         assert lived.ledger.updates[0].kept

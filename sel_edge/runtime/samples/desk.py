@@ -74,6 +74,20 @@ class LabelDesk(Closing):
             query = "SELECT * FROM waiting ORDER BY score DESC, id LIMIT ?"
             return [waiting_from_row(row, form) for row in self._file.rows(query, max(limit, 0))]
 
+    def frame(self, name: str) -> Frame | None:
+        """The content of a frame that waits or is labelled; None if the store does not hold it.
+
+        Args:
+            name: its id.
+        """
+        with self._intact(), self._file.reading():
+            form = self._form()
+            for table in ("waiting", "labelled"):
+                row = self._file.row(f"SELECT frame FROM {table} WHERE id = ?", name)  # noqa: S608
+                if row is not None and form is not None:
+                    return form.decode(row["frame"])
+            return None
+
     def counts(self) -> Counts:
         """What the store holds."""
         with self._file.reading():

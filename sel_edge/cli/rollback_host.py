@@ -1,0 +1,42 @@
+"""How `sel-edge rollback` has a machine over SSH run an earlier release."""
+
+from __future__ import annotations
+
+import click
+
+from sel_edge.cli.remote import speaker
+from sel_edge.core.errors import DeployError
+from sel_edge.deploy.ssh import Conversation
+from sel_edge.deploy.trial import follow
+
+
+def roll_back_host(host: str, to: str | None, is_dry: bool, ssh_options: tuple[str, ...]) -> int:
+    """Switch a machine to the release that ran before, or to another one that is still there.
+
+    Args:
+        host: as ssh takes it.
+        to: first digits of the release's hash; None is the one before.
+        is_dry: only say what would be switched to.
+        ssh_options: for ssh.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        DeployError: there is no such release, or it is no good any more.
+    """
+    with Conversation(host, ssh_options) as board:
+        if is_dry:
+            previous = board.ask("state").get("previous")
+            click.echo(f"{host} would run release {str(to or previous)[:12]}.")
+            return 0
+        trial = str(board.ask("rollback", to=to).get("trial"))
+        verdict = follow(board, trial, ssh_options, speaker("", True))
+    if verdict.result != "good":
+        raise DeployError(
+            f"The earlier release is no good on {host}: {verdict.reason}",
+            "The machine has gone back to what it ran before.",
+            f"`sel-edge logs {host}` shows what it said.",
+        )
+    click.echo(f"{host} runs the earlier release.")
+    return 0

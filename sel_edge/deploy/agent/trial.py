@@ -1,0 +1,214 @@
+"""The trial of a release: switch, watch, keep or go back.
+
+Every step may be cut off, and is then done again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from typing import Any
+
+from . import service
+from .health import Window
+from .install import require_ready
+from .place import Place, busy, relink, remove_release, sync_folder, write_atomic
+from .release import SIGNATURE, Release, check_files, load_release
+from .trust import RELEASE, verify
+from .wire import Refusal
+
+MOST_ATTEMPTS = 3
+"""At a switch that nobody lived to decide about: a release may bring the whole board down."""
+KEPT_RELEASES = 3
+
+
+def open_trial(place: Place, name: str) -> str:
+    """Have the service manager switch to a release and decide about it, come what may.
+
+    Args:
+        place: the folder of the releases, locked.
+        name: hash of a release that is ready.
+
+    Returns:
+        The trial's id.
+
+    Raises:
+        Refusal: another trial is open; the release is not ready, not signed by a key of the board
+            or damaged; or there is no service manager.
+    """
+    require_no_trial(place)
+    release = require_ready(place, name)
+    folder = place.releases / name
+    verify(place, RELEASE, (folder / "release.json").read_bytes(), (folder / SIGNATURE).read_text())
+    check_files(release, folder)
+    if not place.agent.exists():
+        write_atomic(place.agent, (folder / "agent.pyz").read_bytes())
+    service.place_units(place)
+    service.require("daemon-reload")
+    previous = place.linked("current")
+    place.link("revert", previous)
+    trial = {
+        "id": secrets.token_hex(8),
+        "release": name,
+        "previous": previous,
+        "phase": "switch",
+        "attempts": 0,
+        "reason": "",
+    }
+    write_atomic(place.trial, json.dumps(trial).encode())
+    service.require("start", "--no-block", service.TRIAL)
+    return str(trial["id"])
+
+
+def require_no_trial(place: Place) -> None:
+    """Refuse to do anything while a trial is open."""
+    if place.open_trial() is not None:
+        raise busy("A release is on trial on this board.")
+
+
+def resume_trial(place: Place) -> None:
+    """Start the unit of a trial that is open with nobody at work on it."""
+    if place.trial.exists():
+        service.systemctl("start", "--no-block", service.TRIAL)
+
+
+def run_trial(place: Place) -> None:
+    """Bring the open trial to its end, if there is one."""
+    with place.lock(is_patient=True):
+        told = place.open_trial()
+        if told is not None:
+            Trial(place, told).run()
+
+
+class Trial:
+    """One switch to a release.
+
+    Args:
+        place: the folder of the releases, locked.
+        told: what trial.json says.
+    """
+
+    def __init__(self, place: Place, told: dict[str, Any]) -> None:
+        self._place, self._told = place, told
+        self._name, self._previous = told["release"], told["previous"]
+
+    def run(self) -> None:
+        """Go on where it was."""
+        try:
+            failure = self._switched() if self._told["phase"] == "switch" else self._told["reason"]
+        except (OSError, Refusal) as error:
+            failure = f"It cannot be switched to: {error}"
+        if failure:
+            self._told.update(phase="revert", reason=failure)
+            self._save(is_urgent=False)
+            self._revert()
+        else:
+            self._keep()
+        self._place.trial.unlink(missing_ok=True)
+        sync_folder(self._place.root)
+
+    def _switched(self) -> str:
+        """Switch and watch; why the release is no good, or ""."""
+        self._told["attempts"] += 1
+        if self._told["attempts"] > MOST_ATTEMPTS:
+            return f"{MOST_ATTEMPTS} attempts were cut off before there was a verdict."
+        self._save(is_urgent=True)
+        self._place.link("current", self._name)
+        self._restart()
+        return self._window(load_release(self._place.releases / self._name)).failure()
+
+    def _keep(self) -> None:
+        """The release is good: what it replaced can be gone back to."""
+        place = self._place
+        if self._previous not in (None, self._name):
+            place.link("previous", self._previous)
+        brought = (place.releases / self._name / "agent.pyz").read_bytes()
+        if place.agent.read_bytes() != brought:
+            write_atomic(place.agent, brought)
+        self._record("good")
+        prune(place)
+
+    def _revert(self) -> None:
+        """Go back. Links are renamed, which works on a full disk."""
+        place, restored = self._place, None
+        if self._previous is None:
+            service.systemctl("stop", service.SERVICE)
+            place.link("current", None)
+        else:
+            if place.linked("current") != self._previous:
+                self._link_back()
+            restored = self._restored()
+        self._record("reverted", restored=restored)
+
+    def _link_back(self) -> None:
+        place = self._place
+        if place.linked("revert") == self._previous:
+            (place.root / "revert").replace(place.root / "current")
+        else:
+            relink(place.root / "current", f"releases/{self._previous}")
+        sync_folder(place.root)
+
+    def _restored(self) -> bool:
+        """Start what ran before; whether it is ready."""
+        try:
+            self._restart()
+            return not self._window(load_release(self._place.releases / self._previous)).unready()
+        except Refusal:
+            return False
+
+    def _restart(self) -> None:
+        service.require("daemon-reload")
+        service.systemctl("stop", service.SERVICE)
+        service.systemctl("reset-failed", service.SERVICE)
+        service.require("start", "--no-block", service.SERVICE)
+
+    def _window(self, release: Release) -> Window:
+        return Window(
+            release,
+            service.show,
+            lambda: service.ask_ready(release.port),
+            time.monotonic,
+            time.sleep,
+        )
+
+    def _save(self, is_urgent: bool) -> None:
+        """Write trial.json; what is not urgent only saves work when this is cut off."""
+        try:
+            write_atomic(self._place.trial, json.dumps(self._told).encode())
+        except OSError:
+            if is_urgent:
+                raise
+
+    def _record(self, outcome: str, **more: Any) -> None:
+        """Append the outcome to the journal, once."""
+        last = self._place.last()
+        if last is not None and last.get("id") == self._told["id"]:
+            return
+        told = {key: value for key, value in self._told.items() if key != "phase"}
+        line = {**told, "outcome": outcome, "time": int(time.time()), **more}
+        try:
+            self._append(line)
+        except OSError:
+            # The disk is full. A release that was given up is what nobody needs.
+            if outcome == "reverted" and self._name != self._previous:
+                remove_release(self._place.releases / self._name)
+            self._append(line)
+
+    def _append(self, line: dict[str, Any]) -> None:
+        with self._place.journal.open("ab") as file:
+            # A line that a power cut has torn is ended first.
+            file.write(b"\n" + json.dumps(line).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def prune(place: Place) -> None:
+    """Remove all but the newest releases, never those that run or ran before."""
+    kept = {place.linked("current"), place.linked("previous")}
+    newest = [name for name in reversed(place.installed()) if name not in kept]
+    kept.update(newest[: KEPT_RELEASES - len(kept - {None})])
+    for folder in place.releases.iterdir():
+        if folder.name not in kept:
+            remove_release(folder)

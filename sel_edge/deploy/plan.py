@@ -1,0 +1,111 @@
+"""What a deployment would change on a board."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sel_edge.deploy.release import Release
+
+SETTINGS = (
+    *("version", "bundle", "requirements", "index", "system_packages", "port", "token"),
+    *("ready_s", "watch_s"),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The difference between what runs and what would run.
+
+    Attributes:
+        release: hash of what would run.
+        current: hash of what runs; None for nothing.
+        is_working: what runs is what would run, and works.
+        added, changed, removed: paths of files.
+        settings: name -> what it is (None without a release) and what it would be.
+        unit: lines of a unified diff.
+    """
+
+    release: str
+    current: str | None
+    is_working: bool
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    settings: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    unit: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """The difference in words."""
+        if self.is_working:
+            return [f"Release {self.release[:12]} runs already; nothing would change."]
+        if self.current is None:
+            first = f"Release {self.release[:12]} would be the first on this board."
+        elif self.current == self.release:
+            first = f"Release {self.release[:12]} is there, does not work, and would be restarted."
+        else:
+            first = f"Release {self.release[:12]} would follow {self.current[:12]}."
+        told = [first]
+        for name, (old, new) in self.settings.items():
+            told.append(f"  {name}: {new}" if old is None else f"  {name}: {old} -> {new}")
+        if self.current is None:
+            folders = Counter(path.partition("/")[0] for path in self.added)
+            told += [f"  + {name}: {count} files" for name, count in folders.items() if count > 1]
+            return told
+        for sign, paths in (("+", self.added), ("~", self.changed), ("-", self.removed)):
+            told += [f"  {sign} {path}" for path in paths]
+        return told + [f"  {line}" for line in self.unit]
+
+
+def make_plan(state: Mapping[str, Any], release: Release) -> Plan:
+    """Compare a release with what a board has.
+
+    Args:
+        state: the agent's answer to `state`; nothing in it is believed.
+        release: what would run.
+    """
+    current = state.get("current")
+    new = json.loads(release.content)
+    old = _described(state.get("release"))
+    files, there = new["files"], _table(old.get("files"))
+    return Plan(
+        release=release.hash,
+        current=current if isinstance(current, str) else None,
+        is_working=current == release.hash and _is_working(state, new["bundle"]),
+        added=tuple(sorted(files.keys() - there.keys())),
+        changed=tuple(sorted(n for n in files.keys() & there.keys() if files[n] != there[n])),
+        removed=tuple(sorted(str(name) for name in there.keys() - files.keys())),
+        settings={n: (old.get(n), new[n]) for n in SETTINGS if old.get(n) != new[n]},
+        unit=_unit_difference(state.get("unit"), release),
+    )
+
+
+def _is_working(state: Mapping[str, Any], bundle: str) -> bool:
+    ready, service = _table(state.get("readyz")), _table(state.get("service"))
+    is_ready = ready.get("ready") is True and ready.get("bundle") == bundle
+    return is_ready and service.get("ActiveState") == "active"
+
+
+def _unit_difference(there: Any, release: Release) -> tuple[str, ...]:
+    old = there.splitlines() if isinstance(there, str) else []
+    lines = difflib.unified_diff(old, release.unit.splitlines(), lineterm="", n=0)
+    return tuple(line for line in lines if not line.startswith(("---", "+++", "@@")))
+
+
+def _described(text: Any) -> dict[str, Any]:
+    try:
+        return _table(json.loads(text)) if isinstance(text, str) else {}
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

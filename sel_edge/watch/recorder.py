@@ -1,0 +1,95 @@
+"""Writes clips: from a little before something novel to a little after it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sel_edge.watch.opencv import cv2
+from sel_edge.watch.shelf import Segment, Shelf
+from sel_edge.watch.tracks import Track
+from sel_edge.watch.usual import Visit
+from sel_edge.watch.video import Clip, Pixels, Video
+
+UNDECIDED_S = 12.0
+"""How long after a thing came it can be decided to keep it from its beginning on."""
+MAX_CLIP_S = 60.0
+"""Longer ones are divided, so that part of them can go."""
+JPEG_QUALITY = 95
+"""Of frames that wait in memory."""
+
+
+class Recorder:
+    """Holds the last seconds in memory and writes what turns out to be novel.
+
+    Args:
+        video: that is watched.
+        folder: for the clips.
+        shelf: for those that are complete.
+        pre_roll_s, post_roll_s: seconds to keep before and after a thing.
+    """
+
+    def __init__(
+        self, video: Video, folder: Path, shelf: Shelf, pre_roll_s: float, post_roll_s: float
+    ) -> None:
+        self._video, self._folder, self._shelf = video, folder, shelf
+        self._pre, self._post = round(pre_roll_s * video.fps), round(post_roll_s * video.fps)
+        waiting = self._pre + round(UNDECIDED_S * video.fps)
+        self._waiting: deque[tuple[int, NDArray[np.uint8]]] = deque(maxlen=waiting)
+        self._clip: Clip | None = None
+        self._visits: dict[int, Visit] = {}
+        self._first = self._until = self._next = 0
+
+    def add(self, number: int, frame: Pixels, novel: Sequence[Track]) -> None:
+        """Take in a frame.
+
+        Args:
+            number: of the frame.
+            frame: as it came.
+            novel: the novel things that are there, or have just gone.
+
+        Raises:
+            StorageError: the clip cannot be written.
+        """
+        _, packed = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        self._waiting.append((number, packed))
+        if novel:
+            self._until = number + self._post
+            if self._clip is None:
+                self._open(round(min(track.start_s for track in novel) * self._video.fps))
+            self._visits |= {id(track.visit): track.visit for track in novel if track.visit}
+        if self._clip is None:
+            return
+        for waiting, content in self._waiting:
+            if waiting >= self._next:
+                self._clip.add(cv2.imdecode(content, cv2.IMREAD_COLOR))
+        self._next = number + 1
+        if number >= self._until or self._clip.frames >= MAX_CLIP_S * self._video.fps:
+            self.close()
+
+    def close(self) -> None:
+        """Finish the clip that is being written, if there is one.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        clip, self._clip = self._clip, None
+        if clip is None:
+            return
+        clip.close()
+        visits = tuple(self._visits.values())
+        self._visits = {}
+        self._shelf.add(Segment(clip.path, self._first, clip.frames, clip.bytes, visits))
+
+    def _open(self, came: int) -> None:
+        """Begin a clip for a thing that came with a frame, or as near to it as can be."""
+        self._shelf.make_room()
+        self._first = max(came - self._pre, self._waiting[0][0], self._next)
+        self._next = self._first
+        name = f"{self._first / self._video.fps:09.1f}s.mp4"
+        video = self._video
+        self._clip = Clip(self._folder / name, video.fps, video.width, video.height)

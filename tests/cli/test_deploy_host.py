@@ -1,0 +1,109 @@
+"""Commands for machines over SSH: what they refuse before anything is sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.boards import NOWHERE, Call
+
+BUNDLE = Path("tests/frozen/bundle-v2")
+
+
+@pytest.fixture(autouse=True)
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An ssh that reaches nobody, and writes down how it is called."""
+    program, told = tmp_path / "ssh", tmp_path / "told"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {told}\necho "no route to host" >&2\nexit 255\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("SEL_EDGE_SSH", str(program))
+    return told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([NOWHERE, "--source", "camera"], "--source: for a machine over SSH only"),
+        ([NOWHERE, "--dry-run"], "--dry-run: for a machine over SSH only"),
+        (["pi@host", "--source", "http", "--provision"], "--provision: for a microcontroller only"),
+        (["pi@host"], "--source"),
+        ([], "Give either TARGET or --hosts"),
+        (["pi@host", "--hosts", "file"], "Give either TARGET or --hosts"),
+    ],
+)
+def test_options_of_another_kind_are_wrong_usage(
+    call: Call, ssh: Path, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    signed = ["--sign", tmp_path / "key.pem"] if "pi@host" in arguments else []
+    done = call("deploy", *arguments, "--bundle", BUNDLE, *signed)
+    assert done.code == 2 and words in done.err
+    assert not ssh.exists()
+
+
+def deploy(call: Call, tmp_path: Path, *arguments: object) -> Any:
+    options = ["--bundle", BUNDLE, "--source", "http", "--sign", tmp_path / "key.pem"]
+    return call("deploy", *arguments, *options)
+
+
+def test_a_host_that_is_not_there_is_named(call: Call, ssh: Path, tmp_path: Path) -> None:
+    done = deploy(call, tmp_path, "pi@host", "--ssh-option", "Port=2222")
+    assert done.code == 12
+    done.says("(deployment)", "pi@host cannot be reached", "no route to host", "ssh pi@host")
+    told = ssh.read_text()
+    assert "BatchMode=yes" in told and "-- pi@host" in told
+    assert told.index("Port=2222") < told.index("BatchMode")
+
+
+def test_what_ssh_would_take_for_an_option_is_refused(
+    call: Call, ssh: Path, tmp_path: Path
+) -> None:
+    done = deploy(call, tmp_path, "--", "-oProxyCommand=evil")
+    assert done.code != 0 and not ssh.exists()
+    for name in ("status", "logs", "undeploy"):
+        assert call(name, "--", "-oProxyCommand=evil").code == 6
+    assert not ssh.exists()
+
+
+def test_a_fleet_that_is_not_there_is_a_table(call: Call, tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text("pi@one\npi@two\n")
+    done = deploy(call, tmp_path, "--hosts", hosts)
+    lines = done.out.splitlines()
+    assert done.code == 12 and lines[-1] == "0 of 2 are good."
+    assert lines[-3].split()[:2] == ["pi@one", "failed"]
+    assert lines[-2].split()[:2] == ["pi@two", "skipped"]
+    done = deploy(call, tmp_path, "--hosts", hosts, "--json")
+    results = [json.loads(line)["result"] for line in done.out.splitlines()]
+    assert results == ["failed", "skipped"]
+
+
+def test_a_budget_that_needs_another_file_is_refused(call: Call, ssh: Path, tmp_path: Path) -> None:
+    (tmp_path / "sun.csv").write_text("00:00,0\n12:00,5\n")
+    budget = tmp_path / "budget.toml"
+    budget.write_text('capacity_j = 10\n[refill]\nkind = "csv"\npath = "sun.csv"\n')
+    done = deploy(call, tmp_path, "pi@host", "--budget", budget)
+    assert done.code == 6
+    assert not ssh.exists()
+
+
+def test_status_goes_on_with_the_next_host(call: Call, tmp_path: Path) -> None:
+    done = call("status", "pi@one", "pi@two", "--json")
+    told = [json.loads(line) for line in done.out.splitlines()]
+    assert done.code == 12 and [line["host"] for line in told] == ["pi@one", "pi@two"]
+    assert all("cannot be reached" in line["error"] for line in told)
+
+
+def test_rollback_takes_a_directory_or_a_host(call: Call, ssh: Path, tmp_path: Path) -> None:
+    assert call("rollback", tmp_path).code == 5
+    assert not ssh.exists()
+    done = call("rollback", "pi@host")
+    assert done.code == 12
+    done.says("pi@host cannot be reached")
+
+
+def test_inspect_answers_for_an_anchor(call: Call) -> None:
+    done = call("inspect", BUNDLE, "--answer")
+    assert done.code == 0 and "for an anchor of" in done.out

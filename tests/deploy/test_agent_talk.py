@@ -1,0 +1,157 @@
+"""The agent as it is sent: one file, any Python from 3.9 on, and hostile requests."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sel_edge.bundle.keys import open_key
+from sel_edge.bundle.sshsig import sshsig
+from sel_edge.core.errors import DeployError, MissingDependencyError
+from sel_edge.core.files import canonical_json
+from sel_edge.deploy import agent, program
+from sel_edge.deploy.agent import trust
+from sel_edge.deploy.agent.main import Talk
+from sel_edge.deploy.agent.place import Place
+from sel_edge.deploy.ssh import Conversation, LostError, RefusedByBoardError
+from tests.deploy.agents import FILES, described, near_board, script, wire
+
+SOURCES = sorted(Path(agent.__file__).parent.glob("*.py"))
+REQUESTS = st.fixed_dictionaries(
+    {
+        "op": st.sampled_from(
+            ["trust", "begin", "install", "activate", "rollback", "trial", "put", "logs", "x"]
+        )
+    },
+    optional={
+        name: st.none() | st.integers(-5, 5) | st.text(max_size=9) | st.just("0" * 64) | st.just([])
+        for name in ("hash", "path", "offset", "bytes", "release", "signature", "keys", "to")
+    },
+)
+
+
+@pytest.fixture
+def near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of a board without systemd, which is reached without a network."""
+    return near_board(tmp_path, monkeypatch, systemctl="echo 'no systemd' >&2; exit 1")
+
+
+def root(home: Path) -> Path:
+    return home / ".local" / "share" / "sel-edge"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+def test_the_agent_needs_nothing_but_python_3_9(source: Path) -> None:
+    tree = ast.parse(source.read_text(), feature_version=(3, 9))
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            imported.add(str(node.module).partition(".")[0])
+    assert imported <= sys.stdlib_module_names
+    if source.name != "__init__.py":
+        assert "from __future__ import annotations" in source.read_text()
+
+
+def test_equal_sources_give_an_equal_program() -> None:
+    assert program.agent_program() == program.agent_program()
+
+
+def test_looking_at_a_board_leaves_nothing_on_it(near: Path) -> None:
+    with Conversation("board") as board:
+        assert (board.hello["protocol"], board.hello["installed"]) == (1, False)
+        answer = board.ask("preflight", port=1, camera=False, time=0)
+        state = board.ask("state")
+    assert list(near.rglob("*")) == []
+    verdicts = {check["name"]: check["verdict"] for check in answer["checks"]}
+    assert verdicts["system"] == verdicts["Python"] == "ok"
+    assert verdicts["service manager"] == "fail" and verdicts["clock"] == "warn"
+    assert answer["facts"]["ram_bytes"] > 10**8
+    assert (state["current"], state["keys"], state["readyz"]) == (None, [], None)
+
+
+def test_a_release_goes_over_the_line_and_survives_a_break(near: Path, tmp_path: Path) -> None:
+    key, content = open_key(tmp_path / "key.pem"), canonical_json(described())
+    signature = sshsig(key, trust.RELEASE, content).decode()
+    asked = {"release": content.decode(), "signature": signature}
+    path = "bundle/weights.safetensors"
+    with Conversation("board") as board:
+        board.ask("trust", keys=[key.public.raw.hex()], signature=None)
+        name = board.ask("begin", **asked)["hash"]
+        board.put(name, path, 0, FILES[path][:1000])
+    with Conversation("board") as board:
+        missing = board.ask("begin", **asked)["missing"]
+        assert missing[path] == 1000
+        for file, offset in missing.items():
+            board.put(name, file, offset, FILES[file][offset:])
+        with pytest.raises(RefusedByBoardError) as refused:
+            board.ask("install", hash=name)  # these wheels are none
+        assert refused.value.reason == "install"
+        with pytest.raises(RefusedByBoardError, match="not installed"):
+            board.ask("activate", hash=name)
+    assert not (root(near) / "current").exists()
+    with Conversation("board") as board:
+        assert board.ask("begin", **asked)["missing"] == {}
+        board.ask("undeploy", purge=True)
+    assert not root(near).exists()
+
+
+def test_the_agent_that_is_there_is_the_one_that_talks(near: Path) -> None:
+    root(near).mkdir(parents=True)
+    (root(near) / "agent.pyz").write_bytes(program.agent_program())
+    with Conversation("board") as board:
+        assert board.hello["installed"] is True
+    (root(near) / "agent.pyz").write_text("print('{\"protocol\": 2}')")
+    with pytest.raises(DeployError, match="speaks version 2"):
+        Conversation("board")
+    (root(near) / "agent.pyz").write_text("print('Welcome!')")
+    with pytest.raises(DeployError, match="start-up files"):
+        Conversation("board")
+
+
+def test_how_a_board_cannot_be_reached_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh = tmp_path / "ssh"
+    monkeypatch.setenv("SEL_EDGE_SSH", str(ssh))
+    with pytest.raises(MissingDependencyError, match="no program"):
+        Conversation("board")
+    script(ssh, "echo 'Permission denied (publickey).' >&2; exit 255")
+    with pytest.raises(LostError, match="cannot be reached: Permission denied"):
+        Conversation("board")
+    script(ssh, "echo 'sh: python3: not found' >&2; exit 127")
+    with pytest.raises(DeployError, match="has no python3"):
+        Conversation("board")
+
+
+@settings(max_examples=40)
+@given(requests=st.lists(REQUESTS | st.binary(max_size=30), max_size=4))
+def test_no_request_ends_the_agent_otherwise_than_said(
+    tmp_path_factory: pytest.TempPathFactory, requests: list[Any]
+) -> None:
+    """Every line is answered, until one after which the next cannot be found."""
+    folder = tmp_path_factory.mktemp("hostile")
+    place = Place(folder / "root")
+    sent = [r + b"\n" if isinstance(r, bytes) else r for r in requests if r != b""]
+    line, sink = wire(*[r for r in sent if not (isinstance(r, dict) and r["op"] == "logs")])
+    Talk(place, line, SOURCES[0]).run()
+    answers = [json.loads(text) for text in sink.getvalue().splitlines()]
+    assert answers[0]["protocol"] == 1
+    for answer in answers[1:]:
+        assert answer.get("progress") or answer["ok"] is True or answer["found"]
+    assert {path.name for path in folder.iterdir()} <= {"root"}
+    assert not (place.root / "current").exists()
+
+
+def test_a_line_without_an_end_is_not_read_for_ever(tmp_path: Path) -> None:
+    line, sink = wire(b"x" * (5 * 2**20))
+    Talk(Place(tmp_path / "root"), line, SOURCES[0]).run()
+    assert json.loads(sink.getvalue().splitlines()[-1])["kind"] == "request"

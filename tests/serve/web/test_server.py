@@ -1,0 +1,107 @@
+"""The server as the daemon has it: begun, ended, and what keeps it from beginning."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from concurrent.futures import Future
+
+import httpx
+import pytest
+
+from sel_edge.core.errors import ConfigError
+from sel_edge.serve.web.server import Server
+from sel_edge.serve.web.settings import WebSettings
+from tests.serve.stage import Script, staged
+from tests.serve.web.visit import PATIENCE_S, until, visit
+
+
+def threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("sel-edge")}
+
+
+def test_a_port_that_is_taken_is_said_so():
+    with visit() as found, pytest.raises(ConfigError, match=str(found.server.port)):
+        Server(found.stage, WebSettings(port=found.server.port)).start()
+
+
+def test_an_address_of_another_machine_is_said_so():
+    with staged() as stage, pytest.raises(ConfigError, match="listened"):
+        Server(stage, WebSettings("192.0.2.1", 0, "x" * 16)).start()
+
+
+def test_stopping_closes_the_port_and_ends_every_thread_and_may_be_repeated():
+    with visit() as found:
+        found.client.get("/api/v1/queue")
+        found.server.stop()
+        found.server.stop()
+        with pytest.raises(httpx.ConnectError):
+            found.stranger().get("/healthz")
+        assert until(lambda: not threads())
+        Server(found.stage, WebSettings(port=found.server.port)).stop()  # never begun
+
+
+def test_a_server_can_follow_another_on_its_port():
+    with visit() as found:
+        port = found.server.port
+        found.client.get("/healthz")
+        found.server.stop()
+        second = Server(found.stage, WebSettings(port=port))
+        second.start()
+        assert found.client.get("/healthz").status_code == 200
+        second.stop()
+
+
+def test_nobody_who_waits_or_dawdles_keeps_the_server_from_stopping(monkeypatch):
+    with visit() as found:
+        monkeypatch.setattr(found.stage, "adapt", Future)
+        answers: list[httpx.Response] = []
+        waiting = threading.Thread(
+            target=lambda: answers.append(found.client.post("/api/v1/adapt"))
+        )
+        waiting.start()
+        with found.connect() as slow, found.connect() as deaf:
+            slow.sendall(b"POST /api/v1/rollback HTTP/1.1\r\nHost: localhost\r\n")
+            deaf.sendall(b"GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert until(lambda: found.server.connections == 3)
+            found.server.stop()
+            assert "sel-edge-web" not in threads()
+        waiting.join(PATIENCE_S)
+        assert [answer.status_code for answer in answers] == [202]
+
+
+def test_it_listens_on_ipv6_too():
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    with staged() as stage:
+        server = Server(stage, WebSettings("::1", 0))
+        try:
+            server.start()
+        except ConfigError:
+            pytest.skip("this machine has no IPv6 loopback")
+        try:
+            assert httpx.get(f"http://[::1]:{server.port}/healthz").status_code == 200
+        finally:
+            server.stop()
+
+
+def test_many_at_once_are_all_answered_and_none_twice():
+    with visit(Script(source="http")) as found:
+        before = found.stage.snapshot().events
+        results: list[int] = []
+
+        def ask() -> None:
+            with found.stranger() as client:
+                results.extend(
+                    client.get(path).status_code
+                    for path in ("/", "/api/v1/status", "/api/v1/queue", "/api/v1/view") * 5
+                )
+                results.append(client.post("/api/v1/reload").status_code)
+
+        visitors = [threading.Thread(target=ask) for _ in range(8)]
+        for visitor in visitors:
+            visitor.start()
+        for visitor in visitors:
+            visitor.join()
+        assert results == [200] * (8 * 21)
+        assert len(found.stage.snapshot().events) == len(before) + 8

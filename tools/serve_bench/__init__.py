@@ -1,0 +1,1 @@
+"""What bench_serve.py does to a daemon, and what it asks of it."""
