@@ -25,6 +25,7 @@ import json
 import os
 import sys
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -46,6 +47,8 @@ from tools.serve_bench.overload import overload
 ROOT = Path(__file__).resolve().parents[1]
 ARCHIVE = "cifar10-jpeg.tar.gz"
 NETWORK = NETWORKS / "ten-w8"
+PACKAGES = ("starlette", "uvicorn", "h11", "prometheus-client", "playwright", "schemathesis")
+"""Whose versions matter besides."""
 FRAMES = 2000
 """That are sent, over and over."""
 AT_MOST = {
@@ -97,7 +100,8 @@ def main() -> None:
     sizes = QUICK if options.quick else WHOLE
     if options.soak_min is not None:
         sizes = replace(sizes, soak_min=options.soak_min)
-    watch = outcome(options.watch, "tools.bench_watch", ["--quick"] if options.quick else [], say)
+    watching = ["--quick", "--places", "home"] if options.quick else []
+    watch = outcome(options.watch, "tools.bench_watch", watching, say)
     cuts = outcome(options.cuts, "tools.deploy_cuts", ["--cuts", str(sizes.cuts)], say)
     found = measure(options.data, sizes, cuts, watch, say)
     if options.out:
@@ -140,13 +144,11 @@ def measure(
         "data": without_folders(data),
         "note": splits.note,
         "machine": provenance.machine(),
-        "versions": provenance.versions(),
+        "versions": provenance.versions() | {name: metadata.version(name) for name in PACKAGES},
         "commit": commit,
     }
-    return {
-        **found,
-        "goals": judged(AT_MOST, {**found, "storage_kept": 1 - found["storage_saved"]}),
-    }
+    for_goals = {**found, "storage_kept": 1 - found["storage_saved"]}
+    return {**found, "goals": judged(AT_MOST, for_goals)}
 
 
 def _parts(

@@ -205,7 +205,7 @@ def _tell_tick(
     report: TickReport, runtime: Runtime, labels: Any, tell: Callable[[str], None]
 ) -> int:
     """Tell of everything that a tick has made durable; the number of its first frame."""
-    balances = runtime._purse.wallet.balances()
+    balances = runtime.balances()
     content = {
         "start": report.tick.start,
         "n": report.tick.n,

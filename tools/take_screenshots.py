@@ -58,6 +58,10 @@ def _settle(page: Page) -> None:
     expect(page.locator("#chart .curve")).to_be_visible()
     expect(page.locator("#classes .strip .above[d]").first).to_be_attached()
     expect(page.locator("#versions-list > li").first).to_be_visible()
+    # Where a device of a real deployment keeps it, instead of a temporary directory.
+    page.locator("#state").evaluate(
+        "node => { node.textContent = '~/.local/share/sel-edge/state'; }"
+    )
     for picture in page.locator("#questions img").all():
         expect(picture).to_have_js_property("complete", True)
 

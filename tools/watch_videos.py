@@ -1,7 +1,7 @@
 """Make videos of a place: known things that come and go in changing light, and a few novel ones.
 
-    python -m tools.watch_videos DATA --out FOLDER [--unseen cat,truck] [--seeds 3] [--minutes 60]
-        [--fresh 0.05] [--passes-per-minute 3]
+    python -m tools.watch_videos DATA --out FOLDER [--unseen cat,truck] [--seeds 0,1,2]
+        [--minutes 60] [--fresh 0.05] [--residents 20] [--passes-per-minute 2]
 
 DATA is a SPEC of CIFAR-10 or of another data set of colour images. Everything that moves is a real
 image: known things are test images of the classes that a network knows, near novel ones are images
@@ -51,26 +51,27 @@ class Story:
         passes_per_minute: known things that come, on average.
         residents: how many known things come again and again.
         fresh: share of the passes that are by known things that never came before.
-        near, far: novel things of either kind, each of which comes once.
+        near, far: novel things of either kind, each of which comes once; far ones are by turns a
+            digit and a piece of a flower.
     """
 
     seed: int = 0
     seconds: float = 3600.0
     fps: float = 5.0
-    passes_per_minute: float = 3.0
-    residents: int = 30
+    passes_per_minute: float = 2.0
+    residents: int = 20
     fresh: float = 0.05
-    near: int = 3
-    far: int = 3
+    near: int = 4
+    far: int = 2
 
 
 @dataclass(frozen=True)
 class Cast:
-    """Who may come: RGB images uint8 [n, H, W, 3] each, and what they are called."""
+    """Who may come: RGB images uint8 [n, H, W, 3], far ones of two kinds, and near ones' names."""
 
     known: Pixels
     near: Pixels
-    far: Pixels
+    far: tuple[Pixels, Pixels]
     near_names: tuple[str, ...]
 
 
@@ -114,18 +115,20 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--unseen", default="cat,truck", help="classes the network never saw")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", default="0", help="one video each, such as 0,1,2")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--fresh", type=float, default=Story.fresh)
+    parser.add_argument("--residents", type=int, default=Story.residents)
     parser.add_argument("--passes-per-minute", type=float, default=Story.passes_per_minute)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     cast = make_cast(load_splits(options.data).test, options.unseen.split(","))
-    for seed in range(options.seeds):
+    for seed in map(int, options.seeds.split(",")):
         story = Story(
             seed=seed,
             seconds=60 * options.minutes,
             fresh=options.fresh,
+            residents=options.residents,
             passes_per_minute=options.passes_per_minute,
         )
         print(make_video(options.out / f"{seed}.mp4", story, cast))
@@ -140,9 +143,9 @@ def make_cast(images: Dataset, unseen: Sequence[str]) -> Cast:
 
 
 @cache
-def far_things() -> Pixels:
-    """Drawn digits and pieces of a photograph of a flower, RGB uint8 [n, 32, 32, 3]."""
-    digits = load_splits("digits?size=32&mode=rgb").test.images[:200]
+def far_things() -> tuple[Pixels, Pixels]:
+    """Drawn digits, and pieces of a photograph of a flower, RGB uint8 [n, 32, 32, 3] each."""
+    digits = load_splits("digits?size=32&mode=rgb").test.images
     photograph = _photograph("flower.jpg")
     side = 128
     pieces = [
@@ -150,7 +153,7 @@ def far_things() -> Pixels:
         for y in range(64, photograph.shape[0] - side, 48)
         for x in range(96, photograph.shape[1] - side, 48)
     ]
-    return np.concatenate([digits[:60], np.stack(pieces)])
+    return digits, np.stack(pieces)
 
 
 def make_video(path: Path, story: Story, cast: Cast) -> Path:
@@ -182,11 +185,14 @@ def plan(story: Story, cast: Cast) -> tuple[list[Pass], list[Event]]:
         who = next(others) if rng.random() < story.fresh else rng.choice(residents)
         length = rng.uniform(6, 12)
         passes.append(_pass(rng, cast.known[who], rng.uniform(0, story.seconds - length), length))
-    events = []
+    events, far = [], 0
     for start, group in zip(_starts(rng, story), _groups(rng, story), strict=True):
-        number = int(rng.integers(len(cast.near if group == "near" else cast.far)))
-        image = (cast.near if group == "near" else cast.far)[number]
-        name = cast.near_names[number] if group == "near" else f"far thing {number}"
+        if group == "near":
+            number = int(rng.integers(len(cast.near)))
+            image, name = cast.near[number], cast.near_names[number]
+        else:
+            image, name = rng.choice(cast.far[far % 2]), ("digit", "flower")[far % 2]
+            far += 1
         passes.append(_pass(rng, image, start, _novel_length(story)))
         events.append(Event(start, passes[-1].end_s, group, name))
     return sorted(passes, key=lambda one: one.start_s), sorted(events, key=lambda e: e.start_s)

@@ -14,7 +14,7 @@ import click
 from sel_edge.bundle.bundle import open_bundle
 from sel_edge.bundle.keys import load_public_key, open_key, public_path
 from sel_edge.cli.options import budget_option, chosen_rungs, threads_option
-from sel_edge.cli.remote import speaker, ssh_option
+from sel_edge.cli.remote import KEY_FILE, speaker, ssh_option
 from sel_edge.core.budget import load_budget
 from sel_edge.core.errors import ConfigError, DeployError
 from sel_edge.data.cache import cache_directory
@@ -22,8 +22,9 @@ from sel_edge.deploy.deployment import Deployment, Order, Outcome
 from sel_edge.deploy.fleet import GOOD, deploy_fleet
 from sel_edge.deploy.release import Health
 from sel_edge.deploy.unit import Service
+from sel_edge.report.wording import printable
+from sel_edge.serve.mqtt.settings import MqttSettings
 
-KEY_FILE = Path(click.get_app_dir("sel-edge")) / "release.pem"
 _SECONDS = click.IntRange(1, 3600)
 
 HOST_OPTIONS: dict[str, Callable[..., Any]] = {
@@ -199,6 +200,8 @@ def _order(bundle: Path, options: dict[str, Any]) -> Order:
 def _serve_options(options: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     if options["rungs"]:
         chosen_rungs(options["rungs"])
+    if options["mqtt"]:  # a password in it would be copied to many places
+        MqttSettings(options["mqtt"], None, options["name"] or "device")
     given = [("allow-host", name) for name in options["allow_host"]]
     for name in ("name", "profile", "threads", "rungs", "mqtt", "mqtt_password_file"):
         if options[name] is not None:
@@ -254,7 +257,8 @@ def _table(outcomes: Sequence[Outcome]) -> list[str]:
     """One line for each host."""
     rows = [("host", "result", "release", "seconds", "reason")]
     rows += [
-        (o.host, o.result, o.release[:12] or "-", f"{o.seconds:.0f}", o.reason) for o in outcomes
+        (o.host, o.result, o.release[:12] or "-", f"{o.seconds:.0f}", printable(o.reason))
+        for o in outcomes
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     padded = [

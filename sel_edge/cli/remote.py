@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from sel_edge.deploy.target import destination
 from sel_edge.report.wording import printable
+
+KEY_FILE = Path(click.get_app_dir("sel-edge")) / "release.pem"
+"""The private key that vouches for releases."""
 
 ssh_option = click.option(
     "--ssh-option",

@@ -21,6 +21,7 @@ from sel_edge.runtime.config import RuntimeConfig
 from sel_edge.runtime.session import spare_memory
 from sel_edge.serve.daemon import Daemon, Outlet
 from sel_edge.serve.live import LiveDevice
+from sel_edge.serve.naming import require_name
 from sel_edge.serve.residence import Settings
 from sel_edge.serve.sources.named import open_source
 
@@ -33,7 +34,9 @@ MAX_SECRET_BYTES = 4096
 
 @click.command("serve")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--source", required=True, help="Where frames come from; see below.")
+@click.option(
+    "--source", required=True, metavar="SOURCE", help="Where frames come from, as listed above."
+)
 @click.option(
     "--state",
     type=click.Path(path_type=Path),
@@ -81,7 +84,9 @@ MAX_SECRET_BYTES = 4096
 @click.option(
     "--mqtt-password-file", type=click.Path(path_type=Path), help="File with that user's password."
 )
-@click.option("--name", help="Of this device, for people; default: this machine's.")
+@click.option(
+    "--name", help="Of this device, on its page and at the broker; default: this machine's."
+)
 def command(
     bundle: Path,
     source: str,
@@ -123,10 +128,12 @@ def command(
     folder = state or place.with_name(f"{place.name}.served")
     require_outside(open_bundle(bundle), folder, "--state")
     token, password = _secret(token_file), _secret(mqtt_password_file)
+    name = require_name(socket.gethostname() if name is None else name)
     settings = Settings(
         bundle=bundle,
         state=folder,
         board=named_board(profile),
+        name=name,
         budget=budget,
         trusted=frozenset(load_public_key(key) for key in trusted),
         threads=threads,
@@ -139,7 +146,7 @@ def command(
         server = _server(device, host, port, token, allowed_hosts)
         outlets: list[Outlet] = [server]
         if mqtt is not None:
-            outlets.append(_bridge(device, mqtt, password, name or socket.gethostname()))
+            outlets.append(_bridge(device, mqtt, password, name))
         daemon = Daemon(device, outlets, _say)
         is_good = daemon.run(lambda: f"Serving http://{_shown(host)}:{server.port}/")
     return 0 if is_good else 1
@@ -187,8 +194,9 @@ def _secret(path: Path | None) -> str | None:
             is_public = bool(os.fstat(file.fileno()).st_mode & stat.S_IROTH)
             text = file.read(MAX_SECRET_BYTES + 1).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ConfigError(
-            f"The file {path} cannot be read: {error}.",
+            f"The file {path} cannot be read: {reason}.",
             "A text file with nothing but the secret is expected.",
             "Check its path and its permissions.",
         ) from error

@@ -46,10 +46,11 @@ def _summary(state: dict[str, Any]) -> dict[str, Any]:
     """What of an agent's answer to `state` a person wants to know; nothing in it is believed."""
     readyz, service, last = (_table(state.get(name)) for name in ("readyz", "service", "last"))
     releases = state.get("releases")
+    entries = releases if isinstance(releases, list) else []
     return {
         "release": state.get("current"),
         "previous": state.get("previous"),
-        "releases": len(releases) if isinstance(releases, list) else 0,
+        "releases": [str(_table(entry).get("hash")) for entry in entries],
         "ready": readyz.get("ready") is True,
         "service": service.get("ActiveState"),
         "restarts": service.get("NRestarts"),
@@ -76,6 +77,8 @@ def _in_words(told: dict[str, Any]) -> list[str]:
             f"{host}: release {str(told['release'])[:12]} is {how}; service {told['service']}, "
             f"{told['restarts']} restarts, {told['frames']} frames, {told['errors']} errors."
         ]
+    if others := [name[:12] for name in told["releases"] if name != told["release"]]:
+        lines.append(f"{host}: it can go back to {', '.join(others)}.")
     if told["error"]:
         lines.append(f"{host}: it says: {told['error']}")
     if told["trial"]:

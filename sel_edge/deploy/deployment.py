@@ -6,15 +6,14 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from sel_edge.bundle.bundle import Bundle
 from sel_edge.bundle.keys import PrivateKey, PublicKey
-from sel_edge.bundle.sshsig import sshsig
 from sel_edge.core.errors import DeployError
-from sel_edge.core.files import canonical_json
 from sel_edge.deploy.agent.receive import room_needed
 from sel_edge.deploy.plan import Plan, make_plan
 from sel_edge.deploy.release import Health, Release, make_release
@@ -23,12 +22,12 @@ from sel_edge.deploy.trial import Verdict, follow
 from sel_edge.deploy.unit import Service
 from sel_edge.deploy.wheels import Platform, Wheelhouse, chosen_wheels, given_wheels
 
-TRUST_NAMESPACE = "sel-edge-trust"
 PATIENCE_S = 600.0
 """For another deployment on the same board to end."""
 PAUSE_S = 1.0
 
 Say = Callable[[str], None]
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -121,11 +120,11 @@ class Deployment:
         begun_s = time.monotonic()
         with Conversation(self._host, self._order.ssh_options) as board:
             release, plan, missing_keys = self._prepared(board)
-            if is_dry or plan.is_working:
-                verdict = Verdict("planned" if is_dry else "unchanged")
+            if is_dry:
+                verdict = Verdict("planned")
             else:
                 self._trust(board, missing_keys)
-                verdict = self._done(board, release)
+                verdict = Verdict("unchanged") if plan.is_working else self._done(board, release)
         return Outcome(
             host=self._host,
             result=verdict.result,
@@ -217,9 +216,9 @@ class Deployment:
     def _trust(self, board: Conversation, keys: list[PublicKey]) -> None:
         if not keys:
             return
-        told = {"keys": [key.raw.hex() for key in keys], "nonce": str(board.hello.get("nonce"))}
-        signature = sshsig(self._order.key, TRUST_NAMESPACE, canonical_json(told)).decode()
-        self._patiently(lambda: board.ask("trust", keys=told["keys"], signature=signature))
+        told = [key.raw.hex() for key in keys]
+        signature = board.signed(self._order.key, keys=told)
+        self._patiently(lambda: board.ask("trust", keys=told, signature=signature))
         for key in keys:
             self._say(f"The board trusts releases signed by {key.fingerprint} from now on.")
 
@@ -243,12 +242,14 @@ class Deployment:
         for name, content in release.files.items():
             if name not in missing:
                 continue
-            offset = missing[name] if isinstance(missing[name], int) else 0
+            there = missing[name]
+            is_offset = isinstance(there, int) and 0 <= there <= release.sizes[name]
+            offset = there if is_offset else 0
             for piece in read_pieces(content, offset):
-                board.put(release.hash, name, offset, piece)
+                self._patiently(partial(board.put, release.hash, name, offset, piece))
                 offset += len(piece)
 
-    def _patiently(self, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
         """Ask again while the board is busy with another deployment."""
         until_s, is_told = time.monotonic() + PATIENCE_S, False
         while True:

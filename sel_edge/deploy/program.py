@@ -32,11 +32,13 @@ _RECEIVE = (
 )
 _START = (
     'agent="$HOME/.local/share/sel-edge/agent.pyz"; '
-    'if [ -f "$agent" ]; then exec python3 "$agent" talk; fi; '
+    'if [ -f "$agent" ] && python3 "$agent" version </dev/null >/dev/null 2>&1; '
+    'then exec python3 "$agent" talk; fi; '
     'echo "{\\"agent\\":null}"; '
     'exec python3 -c "$1"'
 )
-"""One line without single quotes, because any shell may read it first."""
+"""One line without single quotes, because any shell may read it first. An agent that was damaged
+does not lock its owner out."""
 
 
 def agent_program() -> bytes:

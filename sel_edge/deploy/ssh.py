@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
+from sel_edge.bundle.keys import PrivateKey
+from sel_edge.bundle.sshsig import sshsig
 from sel_edge.core.closing import Closing
 from sel_edge.core.errors import DeployError, MissingDependencyError
+from sel_edge.core.files import canonical_json
 from sel_edge.deploy.program import PROTOCOL, agent_program, sent_program, start_command
 
+TRUST_NAMESPACE = "sel-edge-trust"
 PIECE_BYTES = 1024 * 1024
-_LONGEST_ANSWER = 64 * 1024 * 1024
+_LONGEST_ANSWER, _LONGEST_LINE = 64 * 1024 * 1024, 64 * 1024
 _SAID_BYTES = 4000
 _MISSING_PROGRAM, _SSH_FAILED = 127, 255
 _END_S = 10
@@ -124,9 +128,19 @@ class Conversation(Closing):
         self._send(json.dumps({"op": "put", **fields}).encode() + b"\n" + piece)
         self._answer(None)
 
+    def signed(self, key: PrivateKey, **said: Any) -> str:
+        """A signature of what is said, that holds in this conversation only.
+
+        Args:
+            key: one that the board trusts.
+            said: fields of a request that changes whom the board trusts.
+        """
+        told = {**said, "nonce": str(self.hello.get("nonce"))}
+        return sshsig(key, TRUST_NAMESPACE, canonical_json(told)).decode()
+
     def lines(self) -> Iterator[str]:
-        """What the agent sends behind its last answer, until it ends."""
-        for line in self._source:
+        """What the agent sends behind its last answer, until it ends; long lines in pieces."""
+        while line := self._source.readline(_LONGEST_LINE):
             yield line.decode(errors="replace").rstrip("\n")
 
     def _greeted(self) -> dict[str, Any]:

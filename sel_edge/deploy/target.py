@@ -8,7 +8,7 @@ from pathlib import Path
 from sel_edge.core.errors import ConfigError
 
 _HOST = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:%\]-]*")
-_DESTINATION = re.compile(rf"(ssh://)?([A-Za-z0-9_.+-]+@)?{_HOST.pattern}/?")
+_DESTINATION = re.compile(rf"(ssh://)?([A-Za-z0-9_.+][A-Za-z0-9_.+-]*@)?{_HOST.pattern}/?")
 _LONGEST = 300
 
 

@@ -12,7 +12,7 @@ from sel_edge.core.errors import DeployError
 from sel_edge.deploy.ssh import Conversation, LostError
 
 PAUSE_S = 0.5
-LONGEST_S = 4 * 3600.0
+LONGEST_S = 7 * 3600.0
 """Three cut attempts and the way back, each with the longest window."""
 PATIENCE_S = 180.0
 """For a connection that broke to be there again."""

@@ -14,7 +14,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
 _TEXT = """\
 # Made by `sel-edge deploy`; a part of the release that it lies in.
 [Unit]
-Description=sel-edge: {name}
+Description=sel-edge ({name})
 StartLimitIntervalSec=300
 StartLimitBurst=6
 

@@ -66,7 +66,8 @@ class Capture:
                     self._state, pause_s = "running", FIRST_PAUSE_S
                     self._take(arrival)
             except SelEdgeError as error:
-                self._state = f"{error.found} Tried again every {pause_s:.0f} s."
+                what = " ".join(part for part in (error.found, error.action) if part)
+                self._state = f"{what} Tried again every {pause_s:.0f} s."
                 self._stopping.wait(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             except BaseException as error:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from sel_edge.core.errors import SelEdgeError
 from sel_edge.serve.live import LiveDevice
+from sel_edge.serve.news import News
 from sel_edge.serve.notify import Notifier
 from sel_edge.serve.signals import received
 
@@ -39,7 +40,7 @@ class Daemon:
     Args:
         device: not started yet.
         outlets: that show it, neither.
-        say: prints a line for the log.
+        say: prints a line for the log, in which decisions, errors and the source are told of.
     """
 
     def __init__(
@@ -88,10 +89,12 @@ class Daemon:
         self, wait: Callable[[float], signal.Signals | None], ends: Sequence[signal.Signals]
     ) -> bool:
         """Until a signal comes, or a defect ends the device; whether it was a signal."""
-        watchdog_s, beats = self._notifier.watchdog_s, -1
+        watchdog_s, beats, news = self._notifier.watchdog_s, -1, News(self._device)
         nap_s = NAP_S if watchdog_s is None else min(NAP_S, watchdog_s / 3)
         while self._device.is_alive:
             number = wait(nap_s)
+            for line in news.lines():
+                self._say(line)
             if number in ends:
                 return True
             if number == signal.SIGHUP and self._reloading is None:
@@ -112,7 +115,6 @@ class Daemon:
         except SelEdgeError as error:
             sentence = f"Nothing was reloaded. {error}"
         self._reloading = None
-        self._say(sentence)
         self._notifier.ready(sentence)
 
     def _stop(self) -> bool:

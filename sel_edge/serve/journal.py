@@ -75,7 +75,7 @@ class Journal:
         """Look at what waits for a label with the next snapshot, however soon that is."""
         self._counted_s = 0.0
 
-    def first(self, found: Found, state: str) -> Snapshot:
+    def first(self, found: Found, name: str, state: str) -> Snapshot:
         """Before the runtime is open."""
         bundle = found.bundle.manifest
         return Snapshot(
@@ -83,6 +83,7 @@ class Journal:
             utc_s=self._board.clock(),
             started_utc_s=self._started_utc_s,
             phase=self.phase,
+            name=name,
             bundle=bundle.bundle_hash,
             network="",
             model=f"{bundle.model.name} of width {bundle.model.width}",

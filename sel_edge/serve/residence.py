@@ -32,6 +32,7 @@ class Settings:
         bundle: where it lies; looked at again by every reload.
         state: directory in which each bundle has one of its own.
         board: the machine.
+        name: of the device, for people.
         budget: file with what learning may cost; None for no limits.
         trusted: keys by one of which the bundle must be signed; none if it need not be.
         threads: of the engine; None for every core.
@@ -41,6 +42,7 @@ class Settings:
     bundle: Path
     state: Path
     board: Board
+    name: str
     budget: Path | None = None
     trusted: frozenset[PublicKey] = frozenset()
     threads: int | None = None

@@ -147,8 +147,9 @@ class Snapshot:
         started_utc_s: when the service started.
         phase: what the worker does; `starting` as long as no runtime is open that has answered a
             frame, be it one of the bundle's own.
+        name: of the device, for people.
         bundle, network: hashes of the bundle and of the network in use.
-        model: its name.
+        model: name of the network's architecture.
         classes: known to the network in use, in its order; those beyond the bundle's were learned.
         bundle_classes: known to the bundle.
         frame_shape: of the bundle's frames: (H, W, C), or (channels, length) of signals.
@@ -172,6 +173,7 @@ class Snapshot:
     utc_s: float
     started_utc_s: float
     phase: Phase
+    name: str
     bundle: str
     network: str
     model: str

@@ -84,7 +84,7 @@ class Worker:
         self._board = replace(settings.board, may_go_on=self._may_go_on)
         self._journal, self.requests = Journal(inflow, self._board), Requests()
         folder = folder_of(found.bundle, settings.state)
-        self.published = Published(self._journal.first(found, str(folder)))
+        self.published = Published(self._journal.first(found, settings.name, str(folder)))
         self._residence: Residence | None = None
         self._published_s = self._looked_s = 0.0
         self.beats, self.is_labelled = 0, False
@@ -175,6 +175,7 @@ class Worker:
 
     def _go_over_to(self, found: Found) -> None:
         if self._residence is not None and found.is_like(self.found):
+            self._tell("reload", "Bundle and budget are as they were.")
             return
         before = self.found
         self._move_out()

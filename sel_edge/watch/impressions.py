@@ -15,7 +15,7 @@ STRANGENESS_QUANTILE = 0.25
 moment, and a novel one seldom looks known."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Look:
     """One look at a thing.
 
@@ -30,7 +30,7 @@ class Look:
     answer: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Impression:
     """What the looks at a thing say together.
 

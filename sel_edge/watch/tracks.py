@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from sel_edge.watch.impressions import Look
+from sel_edge.watch.impressions import Look, impression
 from sel_edge.watch.scene import Box
 from sel_edge.watch.usual import Visit
 
@@ -15,11 +16,17 @@ LOST_S = 1.0
 """A thing that is not seen for as long has gone."""
 REACH = 0.75
 """Sides of a thing that it may move, beside twice its last step, between two sightings."""
-LOOK_EVERY_S = 0.2
-MIN_LOOKS = 4
-"""Fewer do not tell one thing from another."""
+LOOK_EVERY_S, LOOK_AGAIN_S = 0.2, 0.6
+"""Until there are enough looks, and from then on."""
+MIN_LOOKS = 6
+"""In good view; fewer do not tell one thing from another."""
+MIN_DOUBTFUL_LOOKS = 12
+"""At a thing that is never in good view, or at things that stay together: those that meet soon part
+and are looked at alone."""
 MAX_LOOKS = 24
-"""At one thing: more say nothing new of it."""
+"""That count: more say nothing new of a thing, only whether it is still the same."""
+CHANGED_LOOKS = 3
+"""In a row, that are all of another thing."""
 TRAVEL = 0.3
 """Sides that a thing must have moved at least: leaves and lamps do not, nor does the hole that
 somebody leaves who sat there from the start."""
@@ -38,7 +45,9 @@ class Track:
     Attributes:
         boxes: where it was seen last, at most two.
         start_s, last_s: first and last time it was seen.
-        looks: what was seen in good view, and where there is too little of that, in any.
+        looks: in good view.
+        poor_looks: the others.
+        latest: time and look of the last at the whole thing.
         far_px: how far it came from where it began.
         everywhere: it fills the frame.
         joined: it is several things that have met, and so like none of them.
@@ -52,7 +61,8 @@ class Track:
     joined: bool = False
     looks: list[Look] = field(default_factory=list)
     poor_looks: list[Look] = field(default_factory=list)
-    areas: list[int] = field(default_factory=list)
+    latest: deque[tuple[float, Look]] = field(default_factory=lambda: deque(maxlen=CHANGED_LOOKS))
+    areas: deque[int] = field(default_factory=lambda: deque(maxlen=MAX_LOOKS))
     far_px: float = 0.0
     visit: Visit | None = None
     next_look_s: float = -math.inf
@@ -74,12 +84,13 @@ class Track:
 
     @property
     def evidence(self) -> list[Look]:
-        """The looks that count; none as long as they are too few, or if it is no thing that came.
-
-        Those in good view do if they are enough.
-        """
-        enough = self.looks if len(self.looks) >= MIN_LOOKS else [*self.looks, *self.poor_looks]
-        return enough if self.has_come and not self.joined and len(enough) >= MIN_LOOKS else []
+        """The looks that count; none while they are too few, or if it is no thing that came."""
+        if not self.has_come:
+            return []
+        if len(self.looks) >= MIN_LOOKS and not self.joined:
+            return self.looks
+        every = [*self.looks, *self.poor_looks]
+        return every if len(every) >= MIN_DOUBTFUL_LOOKS else []
 
     @property
     def is_grown_up(self) -> bool:
@@ -93,18 +104,43 @@ class Track:
         self.far_px = max(self.far_px, math.dist(self._begin, box.middle))
 
     def wants_look(self, now_s: float) -> bool:
-        """Whether it is time to look at it."""
-        return now_s >= self.next_look_s and len(self.looks) < MAX_LOOKS
+        """Whether it is there and it is time to look at it."""
+        return self.last_s == now_s and now_s >= self.next_look_s
 
     def add_look(self, look: Look, now_s: float, whole: bool) -> None:
         """Take in a look; `whole`: nothing of the thing lies outside the frame."""
         usual = median(self.areas) if self.areas else self.box.area
         good = whole and ALIKE_SIZE[0] <= self.box.area / usual <= ALIKE_SIZE[1]
         if whole or self.everywhere:
-            self.areas = [*self.areas, self.box.area][-MAX_LOOKS:]
-        (self.looks if good or self.everywhere else self.poor_looks).append(look)
-        del self.poor_looks[MAX_LOOKS:]
-        self.next_look_s = now_s + LOOK_EVERY_S
+            self.areas.append(self.box.area)
+            self.latest.append((now_s, look))
+        looks = self.looks if good or self.everywhere else self.poor_looks
+        looks.append(look)
+        del looks[MAX_LOOKS:]
+        is_enough = len(self.looks) >= MAX_LOOKS
+        self.next_look_s = now_s + (LOOK_AGAIN_S if is_enough else LOOK_EVERY_S)
+
+    def is_another(self, different: float) -> bool:
+        """Whether the last looks are at another thing than those before.
+
+        Args:
+            different: cosine of appearances up to which things are not the same.
+        """
+        before = self.looks[:-CHANGED_LOOKS]
+        if self.joined or len(before) < CHANGED_LOOKS or len(self.latest) < CHANGED_LOOKS:
+            return False
+        usual = impression(before).appearance
+        return all(float(usual @ look.appearance) <= different for _, look in self.latest)
+
+    def divided(self) -> Track:
+        """The other thing's track, which begins with the last looks and takes them along."""
+        start_s = self.latest[0][0]
+        other = Track(list(self.boxes), start_s, self.last_s, self.everywhere)
+        other.far_px, other.next_look_s = self.far_px, self.next_look_s
+        other.looks = [look for _, look in self.latest]
+        self.looks = [look for look in self.looks if look not in other.looks]
+        self.last_s = start_s
+        return other
 
 
 class Tracker:
@@ -149,6 +185,10 @@ class Tracker:
         ended = [track for track in self.tracks if track in over]
         self.tracks = [track for track in self.tracks if track not in over] + born
         return ended
+
+    def divide(self, track: Track) -> None:
+        """A track has gone over to another thing: the other one gets a track of its own."""
+        self.tracks[self.tracks.index(track)] = track.divided()
 
     def _new(self, box: Box, now_s: float, joined: bool = False) -> Track:
         return Track([box], now_s, now_s, box == self._whole, joined)

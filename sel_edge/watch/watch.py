@@ -120,7 +120,7 @@ class Watcher:
         if boxes:
             self.moved.add(number)
         gone = self._tracker.follow(boxes, now_s)
-        self._look(frame, now_s)
+        gone += self._look(frame, now_s)
         for track in gone:
             self._part(track)
         there = [track for track in (*self._tracker.tracks, *gone) if track.visit is not None]
@@ -133,20 +133,25 @@ class Watcher:
         self._recorder.close()
         self.shelf.tidy()
 
-    def _look(self, frame: Pixels, now_s: float) -> None:
-        """Look at the things for which it is time, and decide about them."""
-        tracks = [
-            track
-            for track in self._tracker.tracks
-            if track.last_s == now_s and track.wants_look(now_s)
-        ]
+    def _look(self, frame: Pixels, now_s: float) -> list[Track]:
+        """Look at the things for which it is time, and decide about them.
+
+        Returns:
+            The tracks that have ended because another thing is there now.
+        """
+        tracks = [track for track in self._tracker.tracks if track.wants_look(now_s)]
         pictures = [self._scene.usual_light(cut_out(frame, track.box)) for track in tracks]
+        over = []
         for track, look in zip(tracks, self._onlooker.look(pictures), strict=True):
             track.add_look(look, now_s, track.box.inside(self._whole))
-            if track.visit is None and (evidence := track.evidence):
+            if track.is_another(self._onlooker.likeness.none):
+                self._tracker.divide(track)
+                over.append(track)
+            elif track.visit is None and (evidence := track.evidence):
                 visit = Visit(impression(evidence))
                 track.visit = visit if self.usual.worth(visit) > 0 else None
         self.looks += len(tracks)
+        return over
 
     def _part(self, track: Track) -> None:
         """A thing has gone: remember it; its clip may turn out to be of something usual."""

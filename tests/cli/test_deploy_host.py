@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sel_edge.bundle.keys import open_key
 from tests.cli.boards import NOWHERE, Call
 
 BUNDLE = Path("tests/frozen/bundle-v2")
@@ -89,6 +91,14 @@ def test_a_budget_that_needs_another_file_is_refused(call: Call, ssh: Path, tmp_
     assert not ssh.exists()
 
 
+def test_a_password_of_the_broker_does_not_leave_this_machine(
+    call: Call, ssh: Path, tmp_path: Path
+) -> None:
+    done = deploy(call, tmp_path, "pi@host", "--mqtt", "mqtt://me:hunter2@house")
+    assert done.code == 6 and "hunter2" not in done.out + done.err
+    assert not ssh.exists()
+
+
 def test_status_goes_on_with_the_next_host(call: Call, tmp_path: Path) -> None:
     done = call("status", "pi@one", "pi@two", "--json")
     told = [json.loads(line) for line in done.out.splitlines()]
@@ -107,3 +117,59 @@ def test_rollback_takes_a_directory_or_a_host(call: Call, ssh: Path, tmp_path: P
 def test_inspect_answers_for_an_anchor(call: Call) -> None:
     done = call("inspect", BUNDLE, "--answer")
     assert done.code == 0 and "for an anchor of" in done.out
+
+
+@pytest.fixture
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets ssh reach a board that answers every request with the same."""
+    program = tmp_path / "board"
+    monkeypatch.setenv("SEL_EDGE_SSH", str(program))
+
+    def answers(**answer: object) -> None:
+        hello = json.dumps({"protocol": 1, "nonce": "", "agent": "", "installed": True})
+        text = json.dumps({"ok": True, **answer})
+        program.write_text(
+            "#!/bin/sh\ncat <<'END'\n" + hello + "\nEND\n"
+            "while read line; do cat <<'END'\n" + text + "\nEND\ndone\n"
+        )
+        program.chmod(0o755)
+
+    return answers
+
+
+def test_a_rollback_that_is_only_planned_names_what_is_there(
+    call: Call, board: Callable[..., None]
+) -> None:
+    releases = [{"hash": letter * 64} for letter in "abb"] + ["junk", {}]
+    board(previous="c" * 64, releases=releases)
+    assert f"release {'c' * 12}." in call("rollback", "pi@host", "--dry-run").out
+    assert f"release {'a' * 12}." in call("rollback", "pi@host", "--dry-run", "--to", "aa").out
+    for digits in ("b", "d"):
+        assert call("rollback", "pi@host", "--dry-run", "--to", digits).code == 12
+    board(previous=None, releases="junk")
+    done = call("rollback", "pi@host", "--dry-run")
+    assert done.code == 12
+    done.says("0 releases can be meant")
+
+
+def test_a_board_cannot_write_on_the_terminal(
+    call: Call, board: Callable[..., None], tmp_path: Path
+) -> None:
+    evil = "\x1b]0;evil\x07\n"
+    board(previous=evil, ok=False, kind="storage", found=evil, expected=evil, action=evil)
+    hosts = tmp_path / "hosts"
+    hosts.write_text("pi@one\n")
+    done = [deploy(call, tmp_path, "--hosts", hosts), call("status", "pi@one")]
+    board(previous=evil, current=evil, releases=[{"hash": evil}], last={"reason": evil}, keys=evil)
+    done += [call("status", "pi@one"), call("rollback", "pi@one", "--dry-run")]
+    assert not [one for one in done if "\x1b" in one.out + one.err or "\x07" in one.out + one.err]
+
+
+def test_only_who_has_a_key_makes_a_board_forget_its_keys(
+    call: Call, board: Callable[..., None], tmp_path: Path
+) -> None:
+    board()
+    assert call("undeploy", "pi@host").code == 0
+    assert call("undeploy", "pi@host", "--purge", "--sign", tmp_path / "none.pem").code != 0
+    open_key(tmp_path / "key.pem")
+    assert call("undeploy", "pi@host", "--purge", "--sign", tmp_path / "key.pem").code == 0

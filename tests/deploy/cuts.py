@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -112,14 +113,18 @@ class Stage:
             if not cut.is_first:
                 _wait(lambda: works(pi), SETTLED_S)
             delay_s = cut.share * self._durations_s[cut.is_first][cut.step]
-            hit = self._cut_off(pi, cut, delay_s)
-            ran, broken = self._judge(pi, cut)
+            hit, ran, broken = self._cut_off(pi, cut, delay_s)
+            broken = broken or self._again(pi)
         # Its logs are worth keeping only if something went wrong.
         if not broken:
             shutil.rmtree(self._place / name)
         return Found(cut, hit, ran, broken)
 
-    def _cut_off(self, pi: Pi, cut: Cut, delay_s: float) -> Step:
+    def _cut_off(self, pi: Pi, cut: Cut, delay_s: float) -> tuple[Step, str, str]:
+        """The step that was hit, which release works then, and what is wrong with that.
+
+        The Pi is judged before any workstation can reach it again: it has to heal by itself.
+        """
         with ThreadPoolExecutor(1) as pool:
             deployment = pool.submit(self._deploy, pi, self._new)
             while STEPS.index(step_of(pi, self._old)) < STEPS.index(cut.step):
@@ -129,29 +134,33 @@ class Stage:
             time.sleep(delay_s)
             hit = step_of(pi, self._old)
             cut_off(pi, cut.way)
-            try:
+            ran, broken = self._judge(pi, cut)
+            pi.air.cut_after(None)
+            with suppress(SelEdgeError):
                 deployment.result()
-            except SelEdgeError:
-                return hit
-        return hit
+        return hit, ran, broken
 
     def _judge(self, pi: Pi, cut: Cut) -> tuple[str, str]:
-        """Which release works now, and what is wrong with that, or with deploying again."""
         if not _wait(lambda: is_settled(pi), SETTLED_S):
             return "none", "a trial does not end"
         current = current_bundle(pi)
         is_allowed_none = cut.is_first and current is None
         if not is_allowed_none and not _wait(lambda: works(pi), SETTLED_S):
             return "none", "the release does not work"
-        ran = "none" if current is None else "old" if current == self._hash(self._old) else "new"
+        if current is None:
+            return "none", ""
+        return ("old" if current == self._hash(self._old) else "new"), ""
+
+    def _again(self, pi: Pi) -> str:
+        """What is wrong with deploying again."""
         try:
             outcome = self._deploy(pi, self._new)
         except SelEdgeError as error:
-            return ran, f"deploying again: {error}"
+            return f"deploying again: {error}"
         if outcome.result not in ("good", "unchanged") or not works(pi):
-            return ran, f"deploying again: {outcome.result} {outcome.reason}"
+            return f"deploying again: {outcome.result} {outcome.reason}"
         is_new = current_bundle(pi) == self._hash(self._new)
-        return ran, "" if is_new else "deploying again brought another release"
+        return "" if is_new else "deploying again brought another release"
 
     def _measure(self, is_first: bool) -> dict[Step, float]:
         name = f"measured-{is_first}"
@@ -183,18 +192,15 @@ class Stage:
 
 
 def cut_off(pi: Pi, way: Way) -> None:
-    """Make a cut now, and have everything in its place again, as after a while it would be."""
-    match way:
-        case "line":
-            pi.air.cut()
-        case "cable":
-            pi.air.cut_after(0, "silence")
-            pi.air.cut_after(None)
-        case "agent":
-            pi.kill(AGENTS)
-        case "power":
-            pi.cut_power()
-            pi.boot()
+    """Make a cut now; the Pi cannot be reached until its air carries again."""
+    pi.air.cut_after(0, "silence" if way == "cable" else "close")
+    if way == "agent":
+        pi.kill(AGENTS)
+    if way == "power":
+        pi.cut_power()
+        pi.boot()
+    if way != "cable":
+        pi.air.cut()
 
 
 def step_of(pi: Pi, old: Order) -> Step:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sel_edge.bundle.keys import PrivateKey, open_key
-from sel_edge.deploy.agent.install import install
+from sel_edge.deploy.agent.install import install, unwritable
 from sel_edge.deploy.agent.place import Place
+from sel_edge.deploy.agent.process import call
 from sel_edge.deploy.agent.wire import Refusal
 from sel_edge.deploy.program import agent_program
 from tests.deploy.agents import FILES, send, trusting
@@ -75,3 +78,46 @@ def test_what_was_not_received_is_not_installed(tmp_path: Path, key: PrivateKey)
     with pytest.raises(Refusal, match="damaged"):
         install(place, name, lambda _: None)
     assert place.installed() == [] and not (place.releases / name).exists()
+
+
+def test_what_pip_is_told_on_the_board_changes_no_release_without_an_index(
+    tmp_path: Path, key: PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "pip.conf"
+    config.write_text(f"[install]\ntarget = {tmp_path / 'elsewhere'}\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
+    place = trusting(tmp_path, key)
+    name = sent(place, key, tmp_path / "wheels", "good")
+    install(place, name, lambda _: None)
+    assert place.is_ready(name) and not (tmp_path / "elsewhere").exists()
+
+
+def test_pip_works_in_the_release_and_not_in_a_tmp_that_may_be_memory(
+    tmp_path: Path, key: PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, folders = trusting(tmp_path, key), dict[str, str | None]()
+
+    def watched(command: list[str], *arguments: Any, **options: Any) -> tuple[int, str]:
+        folders[Path(command[1]).name] = options["environment"].get("TMPDIR")
+        return call(command, *arguments, **options)
+
+    monkeypatch.setattr("sel_edge.deploy.agent.install.call", watched)
+    name = sent(place, key, tmp_path / "wheels", "good")
+    install(place, name, lambda _: None)
+    assert folders["pip"] == str(place.releases / name / "venv")
+    assert not [path for path in (place.releases / name / "venv").iterdir() if "tmp" in path.name]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "disk takes no more"),
+        (errno.EDQUOT, "disk takes no more"),
+        (errno.EROFS, "Read-only file system"),
+        (errno.EACCES, "Permission denied (/home"),
+    ],
+)
+def test_what_the_system_refuses_is_told_as_it_is(number: int, words: str) -> None:
+    refusal = unwritable(OSError(number, os.strerror(number), "/home"))
+    assert refusal.kind == "storage" and words in refusal.found
+    assert ("Free some space" in refusal.action) == ("disk" in words)

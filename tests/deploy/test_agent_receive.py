@@ -76,7 +76,7 @@ def test_keys_are_given_once_and_then_by_those_who_have_one(
 ) -> None:
     place = Place(tmp_path / "root")
     place.make()
-    with refused("signature", "not given any key"):
+    with refused("signature", "not given any key yet"):
         begin(place, key, canonical_json(described()))
     trust.add_keys(place, [key.public.raw.hex()], None, "nonce")
     assert trust.fingerprints(place) == [key.public.fingerprint]
@@ -185,3 +185,56 @@ def test_a_release_that_does_not_fit_on_the_disk_is_not_begun(
         patch.setattr(receive.shutil, "disk_usage", lambda _: usage)
         with refused("storage", "MB free"):
             begin(place, key, content)
+
+
+def test_a_damaged_key_file_vouches_for_nobody_and_lets_nobody_in(
+    place: Place, key: PrivateKey, tmp_path: Path
+) -> None:
+    stranger = open_key(tmp_path / "stranger.pem")
+    odd = {"ab.pub.pem": b"-----\n?\n-----", "cd.pub.pem": b"\xff\0", "ef.pub.pem": b""}
+    for name, content in odd.items():
+        (place.keys / name).write_bytes(content)
+    (place.keys / "mine.pub.pem").write_bytes((tmp_path / "stranger.pub.pem").read_bytes())
+    assert trust.fingerprints(place) == [key.public.fingerprint]
+    begin(place, key, canonical_json(described()))
+    with refused("signature"):
+        begin(place, stranger, canonical_json(described()))
+    (place.keys / f"{key.public.fingerprint}.pub.pem").write_bytes(b"")
+    assert trust.fingerprints(place) == []
+    with refused("signature"):
+        trust.add_keys(place, [stranger.public.raw.hex()], None, "")
+
+
+@pytest.mark.parametrize("is_ready", [True, False])
+def test_the_release_that_runs_is_never_taken_away(
+    place: Place, key: PrivateKey, is_ready: bool
+) -> None:
+    name = installed(place, key)
+    place.link("current", name)
+    (place.releases / name / ("agent.pyz" if is_ready else "ready")).unlink()
+    with refused("release", "The release that runs is damaged"):
+        begin(place, key, canonical_json(described()))
+    assert place.linked("current") == name
+
+
+def test_a_release_with_a_damaged_description_or_signature_is_mended(
+    place: Place, key: PrivateKey
+) -> None:
+    name = installed(place, key)
+    signature = place.releases / name / "release.json.sig"
+    signature.write_bytes(b"")
+    assert begin(place, key, canonical_json(described()))["ready"] is True
+    trust.verify(place, trust.RELEASE, canonical_json(described()), signature.read_text())
+    (place.releases / name / "release.json").write_bytes(canonical_json(described(watch_s=9)))
+    assert begin(place, key, canonical_json(described())) == {
+        "hash": name,
+        "ready": False,
+        "missing": {},
+    }
+
+
+def test_a_release_whose_files_are_gone_is_told_of(place: Place, key: PrivateKey) -> None:
+    name = begin(place, key, canonical_json(described()))["hash"]
+    begin(place, key, canonical_json(described(watch_s=9)))
+    with refused("release", "not there any more"):
+        put(place, name, WEIGHTS, 0, FILES[WEIGHTS])

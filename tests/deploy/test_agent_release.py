@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sel_edge.bundle.bundle import open_bundle
 from sel_edge.bundle.keys import open_key
 from sel_edge.core.files import canonical_json
-from sel_edge.deploy.agent.release import check_files, parse_release
+from sel_edge.deploy.agent.release import check_files, load_release, parse_release
 from sel_edge.deploy.agent.wire import Refusal
 from sel_edge.deploy.release import make_release
 from sel_edge.deploy.unit import Service
@@ -111,6 +111,15 @@ def test_a_file_elsewhere_is_refused(path: str) -> None:
         ({"files": {**SOUND["files"], "bundle/x": {**MEMBER, "bytes": -1}}}, "size"),
         ({"files": {**SOUND["files"], "bundle/x": {**MEMBER, "mode": 1}}}, "bytes and sha256"),
         ({"files": {k: v for k, v in SOUND["files"].items() if "pip" not in k}}, "pip"),
+        (
+            {
+                "files": {
+                    k.replace("none-any.whl", "none-any.txt") if "pip" in k else k: v
+                    for k, v in SOUND["files"].items()
+                }
+            },
+            "pip",
+        ),
         ({"files": {k: v for k, v in SOUND["files"].items() if k != "agent.pyz"}}, "agent.pyz"),
     ],
 )
@@ -147,3 +156,14 @@ def test_a_damaged_release_is_found(tmp_path: Path, damage: str) -> None:
             path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(Refusal):
         check_files(release, folder)
+
+
+def test_a_release_under_another_name_is_none(tmp_path: Path) -> None:
+    content = canonical_json(SOUND)
+    right = tmp_path / parse_release(content).hash
+    for folder in (right, tmp_path / ("a" * 64)):
+        folder.mkdir()
+        (folder / "release.json").write_bytes(content)
+    assert load_release(right).port == SOUND["port"]
+    with pytest.raises(Refusal, match="another one's"):
+        load_release(tmp_path / ("a" * 64))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from sel_edge.bundle.sshsig import sshsig
 from sel_edge.core.errors import DeployError, MissingDependencyError
 from sel_edge.core.files import canonical_json
 from sel_edge.deploy import agent, program
+from sel_edge.deploy.agent import place as place_module
 from sel_edge.deploy.agent import trust
 from sel_edge.deploy.agent.main import Talk
 from sel_edge.deploy.agent.place import Place
@@ -100,8 +102,36 @@ def test_a_release_goes_over_the_line_and_survives_a_break(near: Path, tmp_path:
     assert not (root(near) / "current").exists()
     with Conversation("board") as board:
         assert board.ask("begin", **asked)["missing"] == {}
-        board.ask("undeploy", purge=True)
+        for signature in (None, "", board.signed(key, purge=False)):
+            with pytest.raises(RefusedByBoardError, match="not signed by a key") as refused:
+                board.ask("undeploy", purge=True, signature=signature)
+            assert refused.value.reason == "signature"
+        board.ask("undeploy", purge=False)
+        assert {path.name for path in root(near).iterdir()} == {"keys", "state"}
+        board.ask("undeploy", purge=True, signature=board.signed(key, purge=True))
     assert not root(near).exists()
+
+
+def test_two_workstations_send_at_once(near: Path, tmp_path: Path) -> None:
+    key, path = open_key(tmp_path / "key.pem"), "bundle/weights.safetensors"
+    contents = [canonical_json(described(watch_s=seconds)) for seconds in (3, 4, 5)]
+    asked = [
+        {"release": text.decode(), "signature": sshsig(key, trust.RELEASE, text).decode()}
+        for text in contents
+    ]
+    with Conversation("board") as one, Conversation("board") as two:
+        one.ask("trust", keys=[key.public.raw.hex()], signature=None)
+        names = [
+            str(board.ask("begin", **a)["hash"])
+            for board, a in zip((one, two), asked, strict=False)
+        ]
+        for offset in range(0, len(FILES[path]), 4096):
+            for board, name in zip((one, two), names, strict=True):
+                board.put(name, path, offset, FILES[path][offset : offset + 4096])
+    with Conversation("board") as three:
+        third = three.ask("begin", **asked[2])
+        assert path not in third["missing"]
+    assert [path.name for path in (root(near) / "incoming").iterdir()] == [third["hash"]]
 
 
 def test_the_agent_that_is_there_is_the_one_that_talks(near: Path) -> None:
@@ -109,6 +139,9 @@ def test_the_agent_that_is_there_is_the_one_that_talks(near: Path) -> None:
     (root(near) / "agent.pyz").write_bytes(program.agent_program())
     with Conversation("board") as board:
         assert board.hello["installed"] is True
+    (root(near) / "agent.pyz").write_bytes(program.agent_program()[:5000])  # damaged
+    with Conversation("board") as board:
+        assert board.hello["installed"] is False
     (root(near) / "agent.pyz").write_text("print('{\"protocol\": 2}')")
     with pytest.raises(DeployError, match="speaks version 2"):
         Conversation("board")
@@ -155,3 +188,61 @@ def test_a_line_without_an_end_is_not_read_for_ever(tmp_path: Path) -> None:
     line, sink = wire(b"x" * (5 * 2**20))
     Talk(Place(tmp_path / "root"), line, SOURCES[0]).run()
     assert json.loads(sink.getvalue().splitlines()[-1])["kind"] == "request"
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind"),
+    [
+        ({"op": "begin", "release": "\ud800", "signature": ""}, "request"),
+        ({"op": "trust", "keys": ["a" * 64], "signature": "\udfff"}, "request"),
+        ({"op": "rollback", "to": "\ud800"}, "release"),
+        ({"op": "preflight", "port": 2**40, "time": 2**70, "camera": 1}, None),
+    ],
+)
+def test_odd_values_are_answered(tmp_path: Path, request_: dict[str, Any], kind: str) -> None:
+    line, sink = wire(request_, {"op": "trial"})
+    Talk(Place(tmp_path / "root"), line, SOURCES[0]).run()
+    _, answer, following = (json.loads(text) for text in sink.getvalue().splitlines())
+    assert answer.get("kind") == kind and following["ok"] is True
+
+
+def test_a_board_whose_release_is_damaged_still_tells_its_state(tmp_path: Path) -> None:
+    place = Place(tmp_path / "root")
+    for name in ("a" * 64, "b" * 64):
+        (place.releases / name).mkdir(parents=True)
+        (place.releases / name / "ready").touch()
+    (place.releases / ("a" * 64) / "release.json").write_bytes(bytes(100))
+    place.link("current", "a" * 64)
+    line, sink = wire({"op": "state"})
+    Talk(place, line, SOURCES[0]).run()
+    state = json.loads(sink.getvalue().splitlines()[-1])
+    assert (state["current"], state["unit"], state["readyz"]) == ("a" * 64, None, None)
+    assert {entry["hash"] for entry in state["releases"]} == {"a" * 64, "b" * 64}
+
+
+def test_a_release_that_is_half_removed_is_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PowerCutError(Exception):
+        """While the first folder is being removed."""
+
+    def cut(*_: object, **__: object) -> None:
+        raise PowerCutError
+
+    place = Place(tmp_path / "root")
+    (place.releases / ("a" * 64) / "venv").mkdir(parents=True)
+    (place.releases / ("a" * 64) / "ready").touch()
+    monkeypatch.setattr(place_module.shutil, "rmtree", cut)
+    with pytest.raises(PowerCutError), place.lock():
+        place.clear(with_state=True)
+    assert place.installed() == []
+
+
+def test_a_line_of_the_log_without_an_end_comes_in_pieces(
+    near: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Conversation("board") as board, monkeypatch.context() as patch:
+        patch.setattr(board, "_source", io.BytesIO(b"x" * 200_000 + b"\nend\n"))
+        lines = list(board.lines())
+    assert lines[-1] == "end" and max(map(len, lines)) <= 2**16
+    assert sum(map(len, lines)) == 200_003

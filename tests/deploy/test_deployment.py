@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,11 @@ from sel_edge.bundle.keys import open_key
 from sel_edge.bundle.signature import sign_bundle
 from sel_edge.core.errors import DeployError
 from sel_edge.deploy.deployment import Deployment, Order, Outcome
-from sel_edge.deploy.ssh import Conversation
+from sel_edge.deploy.plan import Plan
+from sel_edge.deploy.release import make_release
+from sel_edge.deploy.ssh import Conversation, RefusedByBoardError
 from sel_edge.deploy.unit import Service
+from sel_edge.deploy.wheels import Wheelhouse
 from tests.deploy.agents import near_board
 from tests.deploy.stub import make_wheelhouse
 
@@ -84,3 +88,61 @@ def test_who_may_not_deploy_is_told_before_anything_is_sent(
     assert planned(replace(order, trust=())).result == "planned"
     with pytest.raises(DeployError, match="an old one's signature"):
         planned(replace(order, key=stranger, trust=(stranger.public,), bundle=foreign))
+
+
+def test_keys_are_given_even_if_the_release_runs_already(
+    order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near_board(tmp_path, monkeypatch, RUNNING)
+    second = open_key(tmp_path / "second.pem")
+    runs = Plan(release="a" * 64, current="a" * 64, is_working=True)
+    monkeypatch.setattr("sel_edge.deploy.deployment.make_plan", lambda *_: runs)
+    for keys in ((order.key.public,), (order.key.public, second.public)):
+        outcome = Deployment("board", replace(order, trust=keys), lambda line: None).run()
+        assert outcome.result == "unchanged"
+        with Conversation("board") as board:
+            assert board.ask("state")["keys"] == sorted(key.fingerprint for key in keys)
+
+
+@pytest.mark.parametrize("offset", [-1, 2**70, 10**9, "1", None, [], 0.5])
+def test_a_board_that_asks_for_bytes_that_are_none_gets_the_file(order: Order, offset: Any) -> None:
+    class Board:
+        """Takes what it is sent."""
+
+        def __init__(self) -> None:
+            self.sent: list[tuple[int, bytes]] = []
+
+        def put(self, release: str, path: str, offset: int, piece: bytes) -> None:
+            self.sent.append((offset, piece))
+
+    assert order.wheels is not None
+    wheels = Wheelhouse(tuple(sorted(order.wheels.iterdir())), "1")
+    release = make_release(order.bundle, order.key, order.service, wheels, 1)
+    board: Any = Board()
+    deployment = Deployment("board", order, lambda line: None)
+    deployment._send(board, release, {"sel-edge.service": offset, "bundle/manifest.json": offset})
+    assert {start for start, _ in board.sent} == {0} and len(board.sent) == 2
+    assert release.unit.encode() in [piece for _, piece in board.sent]
+
+
+def test_a_piece_waits_while_another_deployment_is_at_work(
+    order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Board:
+        """Is busy at first."""
+
+        n_calls = 0
+
+        def put(self, *_: object) -> None:
+            self.n_calls += 1
+            if self.n_calls == 1:
+                raise RefusedByBoardError("board", {"kind": "busy", "found": "At work."})
+
+    monkeypatch.setattr("sel_edge.deploy.deployment.PAUSE_S", 0)
+    assert order.wheels is not None
+    wheels = Wheelhouse(tuple(sorted(order.wheels.iterdir())), "1")
+    release = make_release(order.bundle, order.key, order.service, wheels, 1)
+    board: Any = Board()
+    said = list[str]()
+    Deployment("board", order, said.append)._send(board, release, {"sel-edge.service": 0})
+    assert board.n_calls == 2 and "At work." in said[-1]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from sel_edge.core.files import canonical_json
+from sel_edge.deploy.agent import service
 from sel_edge.deploy.agent.health import Window
 from sel_edge.deploy.agent.release import parse_release
 from tests.deploy.agents import BUNDLE, described
@@ -65,6 +69,7 @@ class Service:
         [(0, None, {"NRestarts": "2"}), (5, GOOD, {"NRestarts": "2"})],
         # A camera that stutters.
         [(0, GOOD, {}), (5, UNREADY, {}), (9, GOOD, {})],
+        [(0, GOOD, {}), (18, UNREADY, {}), (22, GOOD, {})],
         [(0, {**GOOD, "frames": 100, "errors": 4}, {})],
         [(0, {**GOOD, "frames": 0, "errors": 0.15}, {})],
     ],
@@ -89,9 +94,29 @@ def test_what_works_is_kept(story: Any) -> None:
         ([(0, GOOD, {}), (4, None, {"ActiveState": "failed"})], "ended after it was ready"),
         ([(0, GOOD, {}), (4, UNREADY, {})], "no longer ready"),
         ([(0, GOOD, {}), (4, None, {})], "no longer ready"),
+        ([(0, GOOD, {}), (18, UNREADY, {})], "no longer ready"),
         ([(0, {**GOOD, "frames": 10, "errors": 10}, {})], "frames ended in an error"),
         ([(0, {**GOOD, "errors": 1}, {})], "frames ended in an error"),
     ],
 )
 def test_what_does_not_work_is_told(story: Any, words: str) -> None:
     assert words in Service(*story).verdict()
+
+
+def test_an_answer_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "SLOWEST_ANSWER_S", 0.2)
+    n_pieces, sent = 1000, 0
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(service.ask_ready, server.getsockname()[1])
+        line, _ = server.accept()
+        with line:
+            for sent in range(n_pieces):
+                try:
+                    line.sendall(b"HTTP/1.1 200 OK\r\n" if sent == 0 else b"A: b\r\n")
+                except OSError:
+                    break
+                if asked.done():
+                    break
+                time.sleep(0.02)
+        assert asked.result() is None
+    assert sent < 90  # a hundred lines are more than http.client takes

@@ -95,6 +95,12 @@ def test_no_option_gets_out_of_its_place_in_the_unit(value: str) -> None:
     assert words[words.index("--mqtt") + 1].replace("%%", "%") == value
 
 
+def test_no_line_of_the_unit_swallows_the_next() -> None:
+    service = Service("a\\", options=(("name", "attic\\"), ("mqtt", "b\\")))
+    lines = service.unit(4, "f" * 64, False).splitlines()
+    assert not [line for line in lines if line.endswith("\\")]
+
+
 def test_the_unit_says_what_was_asked_for() -> None:
     text = Service(
         "camera", host="::", port=80, memory="512M", cpu_percent=150, options=(("threads", "2"),)

@@ -32,7 +32,19 @@ def test_ports(target: str) -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        *("-oProxyCommand=evil", "pi@-oX", "a b", "a;b", "$(x)", "a\nb", "", "@", "pi@", "ssh://"),
+        *(
+            "-oProxyCommand=evil",
+            "pi@-oX",
+            "-oX@host",
+            "a b",
+            "a;b",
+            "$(x)",
+            "a\nb",
+            "",
+            "@",
+            "pi@",
+            "ssh://",
+        ),
         *("pi@host/path", "x" * 400, "pi@host;ls", "`x`", "é@x"),
     ],
 )

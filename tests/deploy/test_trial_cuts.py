@@ -20,7 +20,8 @@ from sel_edge.deploy.agent import place as place_module
 from sel_edge.deploy.agent import service, trial
 from sel_edge.deploy.agent.place import Place
 from sel_edge.deploy.agent.wire import Refusal
-from tests.deploy.agents import Supervisor, installed, trusting
+from sel_edge.deploy.program import agent_program
+from tests.deploy.agents import FILES, Supervisor, installed, trusting
 
 
 class Cut(BaseException):
@@ -266,3 +267,97 @@ def test_a_torn_line_of_the_journal_is_skipped(
         file.write('{"id": "torn", "outc')
     assert (place.last() or {})["outcome"] == "good"
     assert abs((place.last() or {})["time"] - time.time()) < 3600
+
+
+def test_what_the_journal_says_is_what_runs(
+    place: Place, board: Supervisor, key: PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = installed(place, key), installed(place, key, version="2")
+    decided(place, first)
+    trial.open_trial(place, second)
+
+    def cut(_: Place) -> None:
+        raise Cut
+
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        patch.setattr(trial, "prune", cut)
+        trial.run_trial(place)
+    assert place.trial.exists() and (place.last() or {})["outcome"] == "good"
+    board._bad.add(second)
+    trial.run_trial(place)
+    assert place.linked("current") == second and not place.trial.exists()
+
+
+def test_what_cannot_be_removed_does_not_undo_a_decision(
+    place: Place, board: Supervisor, key: PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Place) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(trial, "prune", refuse)
+    name = installed(place, key)
+    assert decided(place, name)["outcome"] == "good" and place.linked("current") == name
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_going_back_is_tried_again_when_systemd_says_no(
+    place: Place,
+    board: Supervisor,
+    key: PrivateKey,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: int,
+) -> None:
+    good, bad = installed(place, key), installed(place, key, version="2")
+    decided(place, good)
+    board._bad.add(bad)
+    trial.open_trial(place, bad)
+    answers = iter([0, *[1] * failures])  # of daemon-reload: at the switch, then on the way back
+
+    def systemctl(*arguments: str) -> tuple[int, str]:
+        code = next(answers, 0) if arguments[0] == "daemon-reload" else 0
+        return (code, "busy") if code else board.systemctl(*arguments)
+
+    monkeypatch.setattr(service, "systemctl", systemctl)
+    trial.run_trial(place)
+    assert (place.last() or {})["restored"] is True
+    assert (board.running, place.linked("current")) == (good, good)
+
+
+def test_a_trial_that_systemd_does_not_start_is_none(
+    place: Place, board: Supervisor, key: PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, new = installed(place, key), installed(place, key, version="2")
+    decided(place, good)
+    monkeypatch.setattr(service, "systemctl", lambda *words: (int(words[0] == "start"), "no bus"))
+    with pytest.raises(Refusal, match="no bus"):
+        trial.open_trial(place, new)
+    assert not place.trial.exists() and place.linked("current") == good
+
+
+def test_a_damaged_agent_is_replaced_before_a_trial(
+    place: Place, board: Supervisor, key: PrivateKey
+) -> None:
+    files = {**FILES, "agent.pyz": agent_program()}
+    name = installed(place, key, files)
+    place.agent.write_bytes(agent_program()[:5000])
+    trial.open_trial(place, name)
+    assert place.agent.read_bytes() == agent_program()
+    trial.run_trial(place)
+    other = {**FILES, "agent.pyz": b"print('newer')"}
+    trial.open_trial(place, installed(place, key, other))
+    assert place.agent.read_bytes() == agent_program()
+    trial.run_trial(place)
+    assert place.agent.read_bytes() == b"print('newer')"
+
+
+def test_releases_that_failed_do_not_fill_the_disk(
+    place: Place, board: Supervisor, key: PrivateKey
+) -> None:
+    good = installed(place, key)
+    decided(place, good)
+    for number in range(2, 6):
+        bad = installed(place, key, version=str(number))
+        board._bad.add(bad)
+        decided(place, bad)
+        assert len(list(place.releases.iterdir())) <= trial.KEPT_RELEASES
+        assert place.linked("current") == good

@@ -258,7 +258,7 @@ def test_a_disk_that_fills_up_costs_nothing_that_runs(scene, small_pi, step, man
 
     def fill() -> None:
         wait(lambda: step_of(small_pi, old) == step)
-        with filler.open("wb") as file:
+        with filler.open("wb", buffering=0) as file:
             try:
                 while True:
                     file.write(bytes(4096))

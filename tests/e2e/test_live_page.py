@@ -350,6 +350,7 @@ def test_token_is_asked_for_and_kept_out_of_sight(browser: Browser) -> None:
         page = visit.page
         expect(page.locator("#login-form")).to_be_visible()
         expect(page.locator("#page")).to_be_hidden()
+        expect(page.locator("#adapt, #parts").locator("visible=true")).to_have_count(0)
         assert visit.complaints == []
         page.locator("#token").fill("wrong" * 4)
         page.keyboard.press("Enter")
@@ -357,6 +358,8 @@ def test_token_is_asked_for_and_kept_out_of_sight(browser: Browser) -> None:
         page.locator("#token").fill(TOKEN)
         page.get_by_role("button", name="Sign in").click()
         waits(page, QUEUED)
+        expect(page.get_by_role("heading", name="cellar")).to_be_visible()
+        expect(page.locator("#adapt")).to_be_visible()
         assert page.locator("#token").input_value() == ""
         page.reload()
         waits(page, QUEUED)

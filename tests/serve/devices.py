@@ -29,7 +29,8 @@ def board() -> Board:
 
 
 def settings_for(bundle: Path, state: Path, **others: object) -> Settings:
-    return Settings(bundle=bundle, state=state, threads=1, **{"board": board(), **others})
+    usual = {"board": board(), "name": "cellar"}
+    return Settings(bundle=bundle, state=state, threads=1, **usual | others)
 
 
 class Played:

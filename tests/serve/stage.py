@@ -241,6 +241,7 @@ class Stage:
             utc_s=life.utc_s,
             started_utc_s=life.started,
             phase=life.phase,
+            name="cellar",
             bundle=self._slots.history().base or "0" * 64,
             network=self._slots.current().hash,
             model="blocks of width 8",

@@ -144,8 +144,10 @@ def test_a_signal_ends_it_with_everything_saved(
 
 
 def test_it_is_ready_once_it_has_answered(daemon) -> None:
-    one = daemon("http")
-    state = told(one.ready(), "readyz")
+    one = daemon("http", "--name", "The cellar")
+    address = one.ready()
+    assert told(address, "api/v1/status")["name"] == "The cellar"
+    state = told(address, "readyz")
     assert state["ready"] and state["first_answer"] and state["frames"] == 0
     assert state["error"] == ""
     for _ in range(5):  # the watchdog is fed while the worker gets on
@@ -185,6 +187,31 @@ def test_hangup_reloads_and_a_damaged_bundle_changes_nothing(
         state = told(address, "readyz")
         assert state["bundle"] == expected and state["ready"]
     assert one.end()[0] == 0
+    log = one.process.stderr.read()
+    assert log.count("is in use.") == 2 and log.count("error: Nothing was reloaded.") == 1
+
+
+def test_its_log_tells_of_pictures_that_cannot_be_used(daemon, tmp_path: Path) -> None:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    (folder / "half.jpg").write_bytes(b"\xff\xd8\xff")
+    os.utime(folder / "half.jpg", (0, 0))  # long ago: it is not on its way
+    one = daemon(f"inbox:{folder}")
+    address = one.ready()
+    while not told(address, "api/v1/status")["flow"]["refused"]:
+        time.sleep(0.05)
+    assert one.end()[0] == 0
+    log = one.process.stderr.read()
+    assert log.count("half.jpg") == 1 and "source: running; refused: half.jpg" in log
+
+
+@pytest.mark.parametrize(("name", "code"), [("", 6), ("a\nb", 6), ("x" * 65, 6)])
+def test_a_name_that_cannot_be_shown_is_refused(
+    gratings: Bundle, tmp_path: Path, name: str, code: int
+) -> None:
+    state = tmp_path / "state"
+    ended = run("serve", gratings.path, "--source", "http", "--state", state, "--name", name)
+    assert ended.returncode == code and "cannot be the name" in " ".join(ended.stderr.split())
 
 
 def test_a_state_and_a_port_that_are_taken_end_the_start(daemon, gratings: Bundle) -> None:

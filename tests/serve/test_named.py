@@ -93,6 +93,13 @@ def test_what_is_refused(tmp_path: Path, text: str) -> None:
         open_source(text, tmp_path)
 
 
+@pytest.mark.parametrize("text", ["", "htp", "http:8080", "https://host/", "folder:nowhere:test"])
+def test_whoever_mistypes_a_kind_is_told_which_there_are(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError) as refused:
+        open_source(text, tmp_path)
+    assert "inbox:DIR, http, or a stream SPEC" in refused.value.action
+
+
 @given(st.sampled_from(["camera", "video:", "inbox:", "stream:", "http", ""]), st.text(max_size=30))
 def test_no_text_ends_in_anything_but_a_source_or_an_error_in_words(kind: str, text: str) -> None:
     try:

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from sel_edge.watch.impressions import Look
 from sel_edge.watch.scene import Box
-from sel_edge.watch.tracks import LOST_S, MIN_LOOKS, Track, Tracker
+from sel_edge.watch.tracks import (
+    CHANGED_LOOKS,
+    LOST_S,
+    MIN_DOUBTFUL_LOOKS,
+    MIN_LOOKS,
+    Track,
+    Tracker,
+)
 
 WHOLE = Box(0, 0, 320, 240)
 FPS = 5.0
@@ -86,3 +93,31 @@ def test_looks_in_poor_view_count_only_without_others():
         track.move(square(10 * number, 100), number / FPS)
         track.add_look(LOOK if number >= MIN_LOOKS else poor, number / FPS, number >= MIN_LOOKS)
     assert track.evidence == [LOOK] * MIN_LOOKS
+
+
+def test_a_track_that_goes_over_to_another_thing_is_divided():
+    one, other = (Look(np.eye(2, dtype=np.float32)[n], 0.0, n) for n in range(2))
+    tracker = Tracker(WHOLE)
+    for number in range(MIN_LOOKS + 2 * CHANGED_LOOKS):
+        now_s = number / FPS
+        tracker.follow([square(10 + 10 * number, 100)], now_s)
+        (track,) = tracker.tracks
+        assert not track.is_another(0.5)
+        is_other = number >= MIN_LOOKS + CHANGED_LOOKS
+        track.add_look(other if is_other else one, now_s, whole=True)
+    assert track.is_another(0.5)
+    tracker.divide(track)
+    (second,) = tracker.tracks
+    assert track.looks == [one] * (MIN_LOOKS + CHANGED_LOOKS)
+    assert second.looks == [other] * CHANGED_LOOKS
+    assert track.last_s == second.start_s
+    assert second.has_come
+
+
+def test_things_that_stay_together_count_as_one_in_the_end():
+    track = Track([square(0, 100)], 0.0, 0.0, everywhere=False, joined=True)
+    for number in range(MIN_DOUBTFUL_LOOKS):
+        assert not track.evidence
+        track.move(square(10 * number, 100), number / FPS)
+        track.add_look(LOOK, number / FPS, whole=True)
+    assert len(track.evidence) == MIN_DOUBTFUL_LOOKS

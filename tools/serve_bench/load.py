@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from tools.serve_bench.connection import NOTHING, Connection, Reply, post
-from tools.serve_bench.marked import Bitmaps, Jpegs
+from tools.serve_bench.marked import Jpegs, Pngs
 from tools.serve_bench.statistics import spread_ms
 
 CLIENTS = 250
@@ -48,7 +48,7 @@ class Load:
         answers: mark and frame number of what was answered.
     """
 
-    def __init__(self, port: int, bodies: Bitmaps | Jpegs) -> None:
+    def __init__(self, port: int, bodies: Pngs | Jpegs) -> None:
         self._port, self._bodies = port, bodies
         self._sent = self._clients = 0
         self.unsent = 0
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--answers", type=Path)
     options = parser.parse_args()
     frames = np.load(options.frames)
-    load = Load(options.port, Bitmaps(frames) if options.answers else Jpegs(frames))
+    load = Load(options.port, Pngs(frames) if options.answers else Jpegs(frames))
     began_s = time.perf_counter()
     if options.rate:
         asyncio.run(load.open(options.connections, options.seconds, options.rate))

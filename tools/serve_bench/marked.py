@@ -30,14 +30,14 @@ def number_of(frame: NDArray[np.uint8]) -> int:
     return int((bits << _SHIFTS).sum())
 
 
-class Bitmaps:
-    """Marked frames as BMP, which is lossless and costs nothing to write.
+class Pngs:
+    """Marked frames as PNG, which is lossless.
 
     Args:
         frames: uint8 [n, H, W, 3].
     """
 
-    media_type = "image/bmp"
+    media_type = "image/png"
 
     def __init__(self, frames: NDArray[np.uint8]) -> None:
         self._frames = frames
@@ -45,7 +45,7 @@ class Bitmaps:
     def __call__(self, number: int) -> bytes:
         """The body of a request: a frame, marked with its number."""
         frame = mark(self._frames[number % len(self._frames)], number)
-        return encoded(frame, "BMP")
+        return encoded(frame, "PNG", compress_level=1)
 
 
 class Jpegs:
@@ -65,8 +65,8 @@ class Jpegs:
         return self._bodies[number % len(self._bodies)]
 
 
-def encoded(frame: NDArray[np.uint8], form: str) -> bytes:
-    """A frame, uint8 [H, W, 3], as a file of a format in Pillow's words."""
+def encoded(frame: NDArray[np.uint8], form: str, **options: int) -> bytes:
+    """A frame, uint8 [H, W, 3], as a file of a format, with options of it, in Pillow's words."""
     file = io.BytesIO()
-    Image.fromarray(frame).save(file, form)
+    Image.fromarray(frame).save(file, form, **options)
     return file.getvalue()

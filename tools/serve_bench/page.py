@@ -134,6 +134,7 @@ def visitors(port: int) -> Iterator[dict[str, int]]:
             seen["loads"] += 1
             await asyncio.sleep(PAUSE_S)
         listening.cancel()
+        await asyncio.wait([listening])
 
     with ThreadPoolExecutor(1) as thread:
         visiting = thread.submit(asyncio.run, visit())
@@ -147,7 +148,10 @@ def visitors(port: int) -> Iterator[dict[str, int]]:
 async def _listen(port: int, seen: dict[str, int]) -> None:
     """Count the events of a stream."""
     connection = await Connection.open(port, "127.0.3.1")
-    connection.writer.write(get("/api/v1/stream"))
-    await connection.read_head()
-    while line := await connection.reader.readline():
-        seen["events"] += line.startswith(b"event: ")
+    try:
+        connection.writer.write(get("/api/v1/stream"))
+        await connection.read_head()
+        while line := await connection.reader.readline():
+            seen["events"] += line.startswith(b"event: ")
+    finally:
+        await connection.close()

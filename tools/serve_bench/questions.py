@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.request
 from collections import Counter
+from contextlib import closing
+from http.client import HTTPConnection
 from typing import Any
 
 from tools.serve_bench.daemon import Daemon
@@ -36,7 +37,10 @@ def server_errors(answers: Counter[str]) -> int:
 
 def _asked(daemon: Daemon, path: str, token: str | None) -> bytes:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(f"http://127.0.0.1:{daemon.port}{path}", headers=headers)
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        content: bytes = answer.read()
+    with closing(HTTPConnection("127.0.0.1", daemon.port, timeout=30)) as connection:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        content = answer.read()
+    if answer.status != 200:
+        raise RuntimeError(f"{path} was answered with {answer.status}")
     return content

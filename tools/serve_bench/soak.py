@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +38,8 @@ def by_http(bundle: Path, frames: Path, folder: Path, minutes: float) -> dict[st
             told = load(daemon, frames, 60 * minutes, connections=CONNECTIONS, answers=answers)
         flow = status_of(daemon)["flow"]
         errors = server_errors(answers_of(daemon))
+    if unmeant := set(told["statuses"]) - {"200", "429", "503"}:
+        raise RuntimeError(f"frames were answered with {sorted(unmeant)}")
     found = compare(daemon.state, np.load(answers))
     lost = told["offered"] - sum(told["statuses"].values())
     return {

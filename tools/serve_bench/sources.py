@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import tarfile
 import zipfile
@@ -139,7 +138,7 @@ def _bundles(good: Path, folder: Path) -> Iterator[tuple[str, Path]]:
 
     path = spoiled("link")
     (path / WEIGHTS_FILE).unlink()
-    os.symlink(good.resolve() / WEIGHTS_FILE, path / WEIGHTS_FILE)
+    (path / WEIGHTS_FILE).symlink_to(good.resolve() / WEIGHTS_FILE)
     yield "with a link", path
     path = spoiled("more")
     (path / "evil.py").write_text("print()")

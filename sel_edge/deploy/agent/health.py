@@ -60,11 +60,11 @@ class Window:
             self._sleep(PAUSE_S)
 
     def _unsteady(self) -> str:
-        """Watch it work; what it does wrong, or ""."""
+        """Watch it work, and be ready in the end; what it does wrong, or ""."""
         restarts, first = _restarts(self._show()), self._ask() or {}
         now_s = ready_s = self._clock()
         end_s = now_s + self._release.watch_s
-        while now_s < end_s:
+        while now_s < end_s or ready_s < now_s:
             self._sleep(PAUSE_S)
             state, answer, now_s = self._show(), self._ask(), self._clock()
             if state.get("ActiveState") == "failed" or _restarts(state) > restarts:

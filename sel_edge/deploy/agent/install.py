@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -60,17 +61,18 @@ def install(place: Place, name: str, progress: Callable[[str], None]) -> None:
     except OSError as error:
         # Whatever it was: the release that runs needs the space more.
         remove_release(folder)
-        raise full(error.strerror or str(error)) from None
+        raise unwritable(error) from None
 
 
-def full(detail: str) -> Refusal:
-    """The disk took no more."""
-    return Refusal(
-        "storage",
-        f"The board's disk takes no more: {detail}.",
-        "What runs on it was not touched.",
-        "Free some space on the board, then deploy again.",
-    )
+def unwritable(error: OSError) -> Refusal:
+    """What the board's operating system refused: mostly because its disk is full."""
+    detail = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        found = f"The board's disk takes no more: {detail}."
+        return Refusal("storage", found, "", "Free some space on the board, then deploy again.")
+    where = f" ({error.filename})" if error.filename else ""
+    action = "Log in to the board and mend that, then run the command again."
+    return Refusal("storage", f"The board says: {detail}{where}.", "", action)
 
 
 def require_ready(place: Place, name: str) -> Release:
@@ -95,8 +97,12 @@ def _make_environment(release: Release, folder: Path, progress: Callable[[str], 
     (pip,) = wheels.glob("pip-*.whl")
     call = [str(venv / "bin" / "python"), str(pip / "pip"), "install", "--no-input"]
     call += ["--disable-pip-version-check", "--no-cache-dir", "--find-links", str(wheels)]
+    call += [] if release.index else ["--no-index", "--isolated"]
+    own = {"TMPDIR": str(venv)}  # /tmp may be half of the memory, and what it leaves goes with venv
+    if not release.index:  # what the board's pip.conf names is no source of packages either
+        own["PIP_CONFIG_FILE"] = os.devnull
     progress("installing " + ", ".join(release.requirements))
-    _require([*call, *([] if release.index else ["--no-index"]), *release.requirements], folder)
+    _require([*call, *release.requirements], folder, own)
 
 
 def _ask(folder: Path) -> None:
@@ -104,13 +110,14 @@ def _ask(folder: Path) -> None:
     _require([str(folder / "venv" / "bin" / "sel-edge"), "inspect", "bundle", "--answer"], folder)
 
 
-def _require(command: list[str], folder: Path) -> None:
+def _require(command: list[str], folder: Path, own: dict[str, str] | None = None) -> None:
     given = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    given.update(own or {})
     code, said = call(command, SLOWEST_S, folder=folder, environment=given)
     if code == 0:
         return
     if shutil.disk_usage(folder).free < LEAST_FREE_BYTES or any(sign in said for sign in _FULL):
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
     tail = " / ".join(said.strip().splitlines()[-TAIL_LINES:])
     step = " ".join(Path(part).name for part in command[:4])
     raise Refusal(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import secrets
-import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import preflight, receive, service, trust
-from .install import full, install
+from .install import install, unwritable
 from .place import HASH, Place, sha256_file
 from .process import pass_on
 from .release import FILE, load_release, wrong
@@ -54,6 +54,7 @@ class Talk:
     def __init__(self, place: Place, wire: Wire, program: Path) -> None:
         self._place, self._wire, self._program = place, wire, program
         self._nonce = secrets.token_hex(16)
+        self._claim: int | None = None
 
     def run(self) -> None:
         """Answer until the input ends."""
@@ -88,7 +89,7 @@ class Talk:
         except Refusal as refusal:
             answer = refusal.as_dict()
         except OSError as error:
-            answer = full(f"{error.strerror or error}").as_dict()
+            answer = unwritable(error).as_dict()
         if answer is not None:
             self._wire.send({"ok": True, **answer})
         return answer is not None
@@ -104,12 +105,12 @@ class Talk:
         }
         changing: dict[str, Callable[[], dict[str, Any]]] = {
             "trust": lambda: self._trust(request),
-            "begin": lambda: receive.begin(place, request),
+            "begin": lambda: self._begin(request),
             "put": lambda: receive.put(place, request, content),
             "install": lambda: self._install(request),
             "activate": lambda: self._activate(_hash(request)),
             "rollback": lambda: self._activate(self._earlier(request)),
-            "undeploy": lambda: self._undeploy(field(request, "purge", bool)),
+            "undeploy": lambda: self._undeploy(request),
         }
         if name in reading:
             return reading[name]()
@@ -122,34 +123,43 @@ class Talk:
     def _state(self) -> dict[str, Any]:
         place = self._place
         current = place.linked("current")
-        told: dict[str, Any] = {"release": None, "unit": None, "readyz": None}
-        releases = []
-        for name in place.installed():
-            text = (place.releases / name / FILE).read_text(errors="replace")
-            releases.append({"hash": name, "release": text})
-            if name == current:
-                told["release"] = text
-        if current is not None:
-            release = load_release(place.releases / current)
-            told["unit"] = (place.releases / current / service.SERVICE).read_text(errors="replace")
-            told["readyz"] = service.ask_ready(release.port)
+        texts = {name: place.text(name, FILE) for name in place.installed()}
         return {
-            **told,
             "current": current,
+            "release": current and texts.get(current),
+            "unit": current and place.text(current, service.SERVICE),
+            "readyz": current and self._readyz(current),
             "previous": place.linked("previous"),
-            "releases": releases,
+            "releases": [{"hash": name, "release": text} for name, text in texts.items()],
             "keys": trust.fingerprints(place),
             "trial": place.open_trial(),
             "last": place.last(),
             "service": service.show(),
         }
 
+    def _readyz(self, release: str) -> dict[str, Any] | None:
+        try:
+            return service.ask_ready(load_release(self._place.releases / release).port)
+        except Refusal:  # a damaged one must not keep anybody from deploying the next
+            return None
+
     def _trust(self, request: dict[str, Any]) -> dict[str, Any]:
-        signature = request.get("signature")
-        if signature is not None and not isinstance(signature, str):
-            raise malformed("The signature is no text.")
-        trust.add_keys(self._place, field(request, "keys", list), signature, self._nonce)
+        keys = field(request, "keys", list)
+        trust.add_keys(self._place, keys, self._signature(request), self._nonce)
         return {"keys": trust.fingerprints(self._place)}
+
+    def _begin(self, request: dict[str, Any]) -> dict[str, Any]:
+        answer = receive.begin(self._place, request)
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
+        if not answer["ready"]:  # another workstation may be sending as well
+            self._claim = receive.claim(self._place.incoming / answer["hash"])
+        return answer
+
+    def _signature(self, request: dict[str, Any]) -> str | None:
+        is_there = request.get("signature") is not None
+        return field(request, "signature", str) if is_there else None
 
     def _install(self, request: dict[str, Any]) -> dict[str, Any]:
         install(self._place, _hash(request), self._wire.progress)
@@ -171,20 +181,13 @@ class Talk:
             raise wrong(f"{len(found)} releases on this board begin with {str(to)[:64]!r}")
         return found[0]
 
-    def _undeploy(self, purge: bool) -> dict[str, Any]:
-        """Remove everything but what was learned and whom the board trusts; or that, too."""
-        place = self._place
+    def _undeploy(self, request: dict[str, Any]) -> dict[str, Any]:
+        purge = field(request, "purge", bool)
+        if purge:  # a board that forgets its keys takes the next ones from anybody
+            trust.require_owner(self._place, self._nonce, self._signature(request), purge=True)
         service.systemctl("stop", service.SERVICE)
         service.remove_units()
-        kept = () if purge else (place.state, place.keys)
-        for path in place.root.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                if path not in kept:
-                    shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink()
-        if purge:
-            shutil.rmtree(place.root, ignore_errors=True)
+        self._place.clear(with_state=purge)
         return {}
 
     def _logs(self, request: dict[str, Any]) -> None:

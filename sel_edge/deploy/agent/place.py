@@ -80,8 +80,18 @@ class Place:
 
     def installed(self) -> list[str]:
         """The hashes of the releases that can be run, the newest last."""
-        found = [path for path in self.releases.glob("*/ready") if HASH.fullmatch(path.parent.name)]
-        return [path.parent.name for path in sorted(found, key=lambda path: path.stat().st_mtime)]
+        found = []
+        for path in self.releases.glob("*/ready"):
+            with contextlib.suppress(FileNotFoundError):  # a trial that ends removes old ones
+                found.append((path.stat().st_mtime, path.parent.name))
+        return [name for _, name in sorted(found) if HASH.fullmatch(name)]
+
+    def text(self, release: str, name: str) -> str | None:
+        """What stands in a file of a release; None if it cannot be read."""
+        try:
+            return (self.releases / release / name).read_text(errors="replace")
+        except OSError:
+            return None
 
     def open_trial(self) -> dict[str, Any] | None:
         """The trial under way."""
@@ -102,6 +112,28 @@ class Place:
                 entry: dict[str, Any] = json.loads(line)
                 return entry
         return None
+
+    def clear(self, with_state: bool) -> None:
+        """Remove everything but what was learned and whom the board trusts; or that, too.
+
+        Args:
+            with_state: that, too.
+        """
+        if self.releases.is_dir():
+            for folder in self.releases.iterdir():
+                remove_release(folder)
+        lock = self.root / "lock"
+        kept = {lock} if with_state else {lock, self.state, self.keys}
+        for path in self.root.iterdir():
+            if path in kept:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+        lock.unlink()  # the last, so that no other agent has begun anew before
+        if with_state:
+            self.root.rmdir()
 
 
 def busy(found: str) -> Refusal:

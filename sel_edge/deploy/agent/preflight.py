@@ -195,7 +195,7 @@ def _sandbox() -> Check:
 def _port(port: int) -> Check:
     with socket.socket() as line:
         line.settimeout(2)
-        is_used = port > 0 and line.connect_ex(("127.0.0.1", port)) == 0
+        is_used = 0 < port < 65536 and line.connect_ex(("127.0.0.1", port)) == 0
     if is_used and service.show().get("ActiveState") not in ("active", "activating"):
         return _said("port", "fail", f"{port} is used by another program", "Choose another --port.")
     return _said("port", "ok", f"{port}")

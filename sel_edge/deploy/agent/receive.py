@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -38,6 +39,9 @@ def begin(place: Place, request: dict[str, Any]) -> dict[str, Any]:
     release = parse_release(content)
     folder = place.incoming / release.hash
     if _is_installed(place, release):
+        there = place.releases / release.hash / SIGNATURE
+        if not there.is_file() or there.read_bytes() != signature.encode():
+            write_atomic(there, signature.encode())
         return {"hash": release.hash, "ready": True, "missing": {}}
     for part in ("bundle", "wheels"):
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -46,6 +50,13 @@ def begin(place: Place, request: dict[str, Any]) -> dict[str, Any]:
     write_atomic(folder / SIGNATURE, signature.encode())
     write_atomic(folder / FILE, content)
     return {"hash": release.hash, "ready": False, "missing": _missing(release, folder)}
+
+
+def claim(folder: Path) -> int:
+    """Have no other agent remove a folder while the descriptor returned is open."""
+    handle = os.open(folder, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    return handle
 
 
 def put(place: Place, request: dict[str, Any], content: bytes) -> dict[str, Any]:
@@ -62,6 +73,13 @@ def put(place: Place, request: dict[str, Any], content: bytes) -> dict[str, Any]
     if not HASH.fullmatch(name):
         raise malformed("A file is for no release.")
     folder = place.incoming / name
+    if not folder.is_dir():
+        raise Refusal(
+            "release",
+            "What was received of this release is not there any more.",
+            "It is kept as long as the conversation in which it was begun.",
+            "Deploy again.",
+        )
     member = load_release(folder).files.get(path)
     if member is None:
         raise malformed("A file is none of the release.")
@@ -93,18 +111,31 @@ def _is_installed(place: Place, release: Release) -> bool:
     there = place.releases / release.hash
     if not there.is_dir():
         return False
-    if place.is_ready(release.hash):
-        try:
-            check_files(release, there)
-        except Refusal:
-            if place.linked("current") == release.hash:
-                raise
-        else:
-            return True
+    damage = _damage(place, release)
+    if not damage:
+        return True
+    if place.linked("current") == release.hash:
+        raise Refusal(
+            "release",
+            f"The release that runs is damaged: {damage}",
+            "It is not taken away while it is the one that runs.",
+            "Run `sel-edge undeploy`, which keeps what was learned; then deploy again.",
+        )
     (there / "ready").unlink(missing_ok=True)
     shutil.rmtree(there / "venv", ignore_errors=True)
     there.rename(place.incoming / release.hash)
     return False
+
+
+def _damage(place: Place, release: Release) -> str:
+    """Why a release that is there cannot be run as it is, as a full sentence; or ""."""
+    if not place.is_ready(release.hash):
+        return "It was not installed to the end."
+    try:
+        check_files(load_release(place.releases / release.hash), place.releases / release.hash)
+    except Refusal as refusal:
+        return refusal.found
+    return ""
 
 
 def _append(target: Path, content: bytes) -> None:
@@ -113,6 +144,17 @@ def _append(target: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _is_claimed(folder: Path) -> bool:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _missing(release: Release, folder: Path) -> dict[str, int]:
@@ -162,6 +204,8 @@ def _link_known(place: Place, release: Release, folder: Path) -> None:
                 os.link(other / name, folder / name)
                 break
     for other in others:
+        if _is_claimed(other):
+            continue
         shutil.rmtree(other, ignore_errors=True)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +96,15 @@ def load_release(folder: Path) -> Release:
     """The release in a folder.
 
     Raises:
-        Refusal: there is none that can be read.
+        Refusal: there is none that can be read, or it is not the one that names the folder.
     """
     try:
-        return parse_release((folder / FILE).read_bytes())
+        release = parse_release((folder / FILE).read_bytes())
     except OSError as error:
         raise wrong(f"its release.json cannot be read ({error.strerror})") from None
+    if release.hash != folder.name:
+        raise wrong("its release.json is another one's")
+    return release
 
 
 def check_files(release: Release, folder: Path) -> None:
@@ -159,5 +163,5 @@ def _check_files(files: dict[str, Member]) -> None:
     for name in _NEEDED:
         if name not in files:
             raise wrong(f"it has no {name}")
-    if sum(name.startswith("wheels/pip-") for name in files) != 1:
+    if sum(fnmatchcase(name, "wheels/pip-*.whl") for name in files) != 1:
         raise wrong("it does not have one wheel of pip")

@@ -5,16 +5,20 @@ Every step may be cut off, and is then done again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from . import service
-from .health import Window
+from .health import PAUSE_S, Window
 from .install import require_ready
 from .place import Place, busy, relink, remove_release, sync_folder, write_atomic
+from .process import call
 from .release import SIGNATURE, Release, check_files, load_release
 from .trust import RELEASE, verify
 from .wire import Refusal
@@ -22,6 +26,7 @@ from .wire import Refusal
 MOST_ATTEMPTS = 3
 """At a switch that nobody lived to decide about: a release may bring the whole board down."""
 KEPT_RELEASES = 3
+SLOWEST_S = 60
 
 
 def open_trial(place: Place, name: str) -> str:
@@ -36,15 +41,14 @@ def open_trial(place: Place, name: str) -> str:
 
     Raises:
         Refusal: another trial is open; the release is not ready, not signed by a key of the board
-            or damaged; or there is no service manager.
+            or damaged; or there is no service manager, and then no trial is open.
     """
     require_no_trial(place)
     release = require_ready(place, name)
     folder = place.releases / name
     verify(place, RELEASE, (folder / "release.json").read_bytes(), (folder / SIGNATURE).read_text())
     check_files(release, folder)
-    if not place.agent.exists():
-        write_atomic(place.agent, (folder / "agent.pyz").read_bytes())
+    _require_agent(place, folder / "agent.pyz")
     service.place_units(place)
     service.require("daemon-reload")
     previous = place.linked("current")
@@ -58,7 +62,11 @@ def open_trial(place: Place, name: str) -> str:
         "reason": "",
     }
     write_atomic(place.trial, json.dumps(trial).encode())
-    service.require("start", "--no-block", service.TRIAL)
+    try:
+        service.require("start", "--no-block", service.TRIAL)
+    except Refusal:  # the workstation is told no, so nothing may be switched later
+        _close(place)
+        raise
     return str(trial["id"])
 
 
@@ -82,6 +90,18 @@ def run_trial(place: Place) -> None:
             Trial(place, told).run()
 
 
+def _require_agent(place: Place, brought: Path) -> None:
+    """Have an agent in its place that can do a trial: there is none yet, or it was damaged."""
+    code, _ = call([sys.executable, str(place.agent), "version"], SLOWEST_S)
+    if code:
+        write_atomic(place.agent, brought.read_bytes())
+
+
+def _close(place: Place) -> None:
+    place.trial.unlink(missing_ok=True)
+    sync_folder(place.root)
+
+
 class Trial:
     """One switch to a release.
 
@@ -95,7 +115,14 @@ class Trial:
         self._name, self._previous = told["release"], told["previous"]
 
     def run(self) -> None:
-        """Go on where it was."""
+        """Go on where it was; an outcome that the journal has already is not decided again."""
+        if (self._place.last() or {}).get("id") != self._told["id"]:
+            self._decide()
+        with contextlib.suppress(OSError):  # what cannot be removed must not undo a decision
+            prune(self._place)
+        _close(self._place)
+
+    def _decide(self) -> None:
         try:
             failure = self._switched() if self._told["phase"] == "switch" else self._told["reason"]
         except (OSError, Refusal) as error:
@@ -106,8 +133,6 @@ class Trial:
             self._revert()
         else:
             self._keep()
-        self._place.trial.unlink(missing_ok=True)
-        sync_folder(self._place.root)
 
     def _switched(self) -> str:
         """Switch and watch; why the release is no good, or ""."""
@@ -128,7 +153,6 @@ class Trial:
         if place.agent.read_bytes() != brought:
             write_atomic(place.agent, brought)
         self._record("good")
-        prune(place)
 
     def _revert(self) -> None:
         """Go back. Links are renamed, which works on a full disk."""
@@ -153,10 +177,15 @@ class Trial:
     def _restored(self) -> bool:
         """Start what ran before; whether it is ready."""
         try:
-            self._restart()
-            return not self._window(load_release(self._place.releases / self._previous)).unready()
-        except Refusal:
-            return False
+            release = load_release(self._place.releases / self._previous)
+        except Refusal:  # it may run all the same
+            release = None
+        for _ in range(MOST_ATTEMPTS):
+            with contextlib.suppress(Refusal):
+                self._restart()
+                return release is not None and not self._window(release).unready()
+            time.sleep(PAUSE_S)
+        return False
 
     def _restart(self) -> None:
         service.require("daemon-reload")
@@ -182,10 +211,7 @@ class Trial:
                 raise
 
     def _record(self, outcome: str, **more: Any) -> None:
-        """Append the outcome to the journal, once."""
-        last = self._place.last()
-        if last is not None and last.get("id") == self._told["id"]:
-            return
+        """Append the outcome to the journal."""
         told = {key: value for key, value in self._told.items() if key != "phase"}
         line = {**told, "outcome": outcome, "time": int(time.time()), **more}
         try:

@@ -94,9 +94,12 @@ def field(request: dict[str, Any], name: str, kind: type) -> Any:
     """A field of a request.
 
     Raises:
-        Refusal: it is missing or of another type.
+        Refusal: it is missing, of another type, or a text that is none in UTF-8.
     """
     value = request.get(name)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    is_right = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+    if isinstance(value, str):
+        is_right &= not any("\ud800" <= character <= "\udfff" for character in value)
+    if not is_right:
         raise malformed(f"The request {request['op'][:20]!r} has no right {name!r}.")
     return value

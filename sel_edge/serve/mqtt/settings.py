@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from sel_edge.core.errors import ConfigError
+from sel_edge.serve.naming import require_name
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 DEFAULT_PREFIX = "sel-edge"
 
 _LEVEL = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")
-_MAX_NAME = 64
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,7 @@ class MqttSettings:
                 "A password is a user's.",
                 "Name the user: mqtt://USER@HOST.",
             )
-        if not self.name.isprintable() or not 0 < len(self.name.strip()) <= _MAX_NAME:
-            raise ConfigError(
-                f"{self.name!r} cannot be the name of a device.",
-                f"1 to {_MAX_NAME} printable characters are expected.",
-                "Choose another --name.",
-            )
+        require_name(self.name)
 
 
 def _parsed(url: str) -> Broker:

@@ -81,6 +81,7 @@ function show(news) {
   status = news;
   find("page").hidden = false;
   find("login").hidden = true;
+  find("parts").hidden = find("adapt").hidden = false;
   showHeader();
   showLede();
   live.show(status);
@@ -88,6 +89,7 @@ function show(news) {
   embarrassment.show(status, decisions.events);
   wallet.show(status);
   versions.show(status, decisions.events);
+  say(find("model"), status.model);
   say(find("bundle"), short(status.bundle));
   say(find("network"), short(status.network));
   say(find("state"), status.state);
@@ -95,13 +97,13 @@ function show(news) {
 }
 
 function showHeader() {
-  const { model, phase, queue: waits, errors, error } = status;
-  say(find("model"), model);
+  const { name, phase, queue: waits, errors, error } = status;
+  say(find("name"), name);
   say(find("phase"), phase);
   find("phase").dataset.phase = phase;
   say(find("nav-waiting"), waits.waiting === 0 ? "" : String(waits.waiting));
   const asked = waits.waiting === 0 ? "" : `(${waits.waiting}) `;
-  document.title = `${asked}${model} · sel-edge`;
+  document.title = `${asked}${name} · sel-edge`;
   const isLearning = phase === "learning";
   disable(find("adapt"), isLearning || isAdapting);
   say(find("adapt"), isLearning ? "Learning …" : "Adapt now");
@@ -198,6 +200,7 @@ function showLogin() {
   connection.close();
   find("page").hidden = true;
   find("login").hidden = false;
+  find("parts").hidden = find("adapt").hidden = true;
   say(find("phase"), "locked");
   find("token").focus();
 }
@@ -210,9 +213,9 @@ async function logIn(event) {
     find("token").value = "";
     find("login").hidden = true;
     await start();
-    find("questions").focus();
+    find("questions").focus({ preventScroll: true });
   } catch (error) {
-    say(find("login-error"), error.message);
+    say(find("login-error"), error.status === 401 ? "The token is wrong." : error.message);
   }
 }
 

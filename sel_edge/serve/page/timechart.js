@@ -149,7 +149,7 @@ function times({ width, first, span, x }) {
   const group = svg("g", { class: "axis" });
   const from = Math.ceil((first + offset) / step) * step - offset;
   for (let t = from; t <= first + span; t += step) {
-    if (x(t) < EDGE.left + 14 || x(t) > width - 22) continue;
+    if (x(t) < EDGE.left + 14 || x(t) > width - 28) continue;
     const text = svg("text", { x: x(t), y: HEIGHT - 5, "text-anchor": "middle" });
     text.textContent = tickInWords(t, step);
     group.append(text);

@@ -8,7 +8,7 @@ const STATES = { current: "in use", kept: "kept", undone: "undone", base: "" };
 const TIMEOUT_MS = 120_000;
 const OWN = "bundle";
 const NOTHING_IS_LOST =
-  "The device answers with that network from the next frame on. Nothing is deleted: every other " +
+  "From the next frame on, the device answers with the other network. Nothing is deleted: every " +
   "network stays in this list.";
 
 /** The panel. */

@@ -58,6 +58,8 @@ def open_source(text: str, memory: Path) -> Source:
         from sel_edge.serve.sources.opencv import RtspSource
 
         return RtspSource(text)
+    if kind in (HTTP, "https"):
+        refuse(text, "http stands alone: pictures are sent to this device, none are fetched.")
     if kind not in _KEYS:
         return _stream(text)
     asked = _parsed(text, kind)
@@ -138,20 +140,18 @@ def _parsed(text: str, kind: str) -> _Asked:
 
 def _stream(text: str) -> StreamSource:
     """A stream; keys of this module may stand behind those of its last segment."""
-    spec = text.removeprefix("stream:")
+    spec, fps, is_endless = text.removeprefix("stream:"), None, False
     head, question, tail = spec.rpartition("?")
-    if not question or "+" in tail:
-        return StreamSource(text, spec, STREAM_FPS, is_endless=False)
-    pairs = [pair.partition("=") for pair in tail.split("&")]
-    own = {key: value for key, _, value in pairs if key in ("pace", "loop")}
-    others = "&".join("".join(pair) for pair in pairs if pair[0] not in own)
-    fps = rate(text, "pace", own)
-    return StreamSource(
-        text,
-        f"{head}?{others}" if others else head,
-        STREAM_FPS if fps is None else fps,
-        loop(text, own),
-    )
+    if question and "+" not in tail:
+        pairs = [pair.partition("=") for pair in tail.split("&")]
+        own = {key: value for key, _, value in pairs if key in ("pace", "loop")}
+        others = "&".join("".join(pair) for pair in pairs if pair[0] not in own)
+        spec = f"{head}?{others}" if others else head
+        fps, is_endless = rate(text, "pace", own), loop(text, own)
+    try:
+        return StreamSource(text, spec, STREAM_FPS if fps is None else fps, is_endless)
+    except DataError as error:  # whoever meant another kind of source learns what there is
+        raise DataError(error.found, error.expected, f"{error.action} {GRAMMAR}") from error
 
 
 def rate(text: str, key: str, keys: Mapping[str, str]) -> float | None:

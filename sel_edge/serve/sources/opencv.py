@@ -25,6 +25,7 @@ would have to wait for it."""
 USUAL_FPS = 25.0
 """Of a video file that does not say how fast it is."""
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+_LOUDNESS = "OPENCV_FFMPEG_LOGLEVEL"
 _SECRET = re.compile(r"//[^/]*@")
 _opening = threading.Lock()
 
@@ -202,6 +203,7 @@ def _rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _opencv() -> Any:
+    os.environ.setdefault(_LOUDNESS, "-8")  # AV_LOG_QUIET: what fails is said by this program
     try:
         import cv2
     except ImportError as error:
@@ -211,4 +213,5 @@ def _opencv() -> Any:
             "Install it with: pip install 'sel-edge[serve]'",
         ) from error
     cv2.setNumThreads(1)  # decoding and conversion are done by the thread that asks
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     return cv2

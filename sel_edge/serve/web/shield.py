@@ -94,8 +94,7 @@ def _require_usual(visitor: HTTPConnection) -> None:
     however long."""
     scope = visitor.scope
     if scope["http_version"] not in ("1.0", "1.1"):
-        trouble = Trouble("request", "This is no HTTP/1.1.", "", "Correct the request.")
-        raise RefusalError(505, trouble)
+        raise bad_request("This is no HTTP/1.1.", "")
     size = len(scope["raw_path"]) + len(scope["query_string"])
     size += sum(len(name) + len(value) for name, value in scope["headers"])
     if size > HEADER_BYTES:

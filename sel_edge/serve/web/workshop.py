@@ -30,8 +30,10 @@ class Workshop:
         """What `work` returns, done in a thread.
 
         Raises:
-            RefusalError: 503, because too much waits.
+            RefusalError: 503, because too much waits, or the server stops.
         """
+        if self._over.is_set():
+            raise busy("The service is ending.")
         with self._place():
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 

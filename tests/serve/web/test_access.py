@@ -220,7 +220,7 @@ def test_pages_of_other_sites_cannot_ask_in_the_name_of_a_visitor(request, name,
         (431, b"/healthz HTTP/1.1", [b"X: " + 60_000 * b"a"]),
         (431, b"/healthz HTTP/1.1", [b"X-%d: a" % number for number in range(3000)]),
         (431, b"/healthz?" + 60_000 * b"a" + b" HTTP/1.1", []),
-        (505, b"/healthz HTTP/9.9", []),
+        (400, b"/healthz HTTP/9.9", []),
     ],
 )
 def test_headers_are_short_also_when_they_come_in_one_piece(locked, status, first, headers):
