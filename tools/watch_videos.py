@@ -182,7 +182,8 @@ def plan(story: Story, cast: Cast) -> tuple[list[Pass], list[Event]]:
     residents, others = order[: story.residents], iter(order[story.residents :])
     passes = []
     for _ in range(round(story.passes_per_minute * story.seconds / 60)):
-        who = next(others) if rng.random() < story.fresh else rng.choice(residents)
+        is_fresh = rng.random() < story.fresh
+        who = next(others) if is_fresh else rng.choice(residents)
         length = rng.uniform(6, 12)
         passes.append(_pass(rng, cast.known[who], rng.uniform(0, story.seconds - length), length))
     events, far = [], 0

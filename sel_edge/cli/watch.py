@@ -54,7 +54,8 @@ roll_type = click.FloatRange(0.0, 60.0)
     "--cap",
     default="9%",
     show_default=True,
-    help="Storage for all clips: a share of the video's own size, or bytes such as 500MB.",
+    help="Storage for all clips: a share of the video's own size, or bytes such as 500MB. Until "
+    "the end up to twice as much.",
 )
 @click.option(
     "--truth",
@@ -77,7 +78,7 @@ def command(
 ) -> int:
     """Keep of the file VIDEO, from a camera that stands still, what is novel.
 
-    What moves is followed and looked at. A thing is novel when it comes for the first time; the
+    What moves is followed and looked at. A thing is novel the first two times it comes; the
     stranger it looks to the network, the more often it must come until it is usual. Clips of what
     has become usual go, and when the cap is reached the most boring ones, the oldest first. The
     clips lie in OUT beside index.json and report.json, which says how much storage was saved, and

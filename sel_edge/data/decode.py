@@ -80,7 +80,10 @@ class Decoder:
             raise self._damaged(name, str(error)) from error
         if image.width * image.height > limits.MAX_IMAGE_PIXELS:
             raise self._too_large(name)
-        self.census.add(image)
+        try:
+            self.census.add(image)
+        except _DECODER_ERRORS as error:  # a header that lacks what Pillow looks for in it
+            raise self._damaged(name, str(error)) from error
         return image
 
     def _converted(self, image: Image.Image) -> Image.Image:

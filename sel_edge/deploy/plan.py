@@ -57,8 +57,10 @@ class Plan:
         for name, (old, new) in self.settings.items():
             told.append(f"  {name}: {new}" if old is None else f"  {name}: {old} -> {new}")
         if self.current is None:
-            folders = Counter(path.partition("/")[0] for path in self.added)
-            told += [f"  + {name}: {count} files" for name, count in folders.items() if count > 1]
+            for name, count in Counter(path.partition("/")[0] for path in self.added).items():
+                told.append(
+                    f"  + {name}: {count} files" if name not in self.added else f"  + {name}"
+                )
             return told
         for sign, paths in (("+", self.added), ("~", self.changed), ("-", self.removed)):
             told += [f"  {sign} {path}" for path in paths]

@@ -309,7 +309,8 @@ class Runtime(Closing):
 
     def say(self, frames: Frames) -> list[Said]:
         """As `answers`, and how sure the network is of them."""
-        return self._said(frames, self._eyes.router())
+        with self._overhead.working():
+            return self._said(frames, self._eyes.router())
 
     def test(self, frames: Frames) -> list[Said]:
         """As `say`; a network in use that could answer is known to work from now on.

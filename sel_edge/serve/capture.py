@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from sel_edge.core.errors import SelEdgeError
 from sel_edge.serve.mailbox import Arrival, Mailbox
@@ -12,6 +13,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 """Before a source that failed is tried again; doubled with every failure in a row."""
 ROOM_S = 0.5
 """Longest time in which nobody asks whether a patient source is to end."""
+SILENT_S = 15.0
+"""After so long without a word a source seems to hang, as a driver may."""
 
 
 class Capture:
@@ -26,13 +29,16 @@ class Capture:
         self._source, self._mailbox = source, mailbox
         self._stopping = threading.Event()
         self._state, self._last_refusal = "starting", ""
+        self._expected_s = time.monotonic()
         self._refused, self._is_broken = 0, False
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
 
     @property
     def state(self) -> str:
         """In words."""
-        state = self._state
+        state, silent_s = self._state, time.monotonic() - self._expected_s
+        if state == "running" and silent_s > SILENT_S:
+            state = f"silent for more than {SILENT_S:.0f} s"
         return f"{state}; refused: {self._last_refusal}" if self._last_refusal else state
 
     @property
@@ -60,9 +66,10 @@ class Capture:
         pause_s = FIRST_PAUSE_S
         while not self._stopping.is_set():
             try:
-                for arrival in self._source.arrivals(self._stopping.wait):
+                for arrival in self._source.arrivals(self._rest):
                     if self._stopping.is_set():
                         return
+                    self._expected_s = time.monotonic()
                     self._state, pause_s = "running", FIRST_PAUSE_S
                     self._take(arrival)
             except SelEdgeError as error:
@@ -77,12 +84,17 @@ class Capture:
                 self._state = "ended"
                 return
 
+    def _rest(self, seconds: float) -> bool:
+        self._expected_s = time.monotonic() + seconds
+        return self._stopping.wait(seconds)
+
     def _take(self, arrival: Arrival | Refused | None) -> None:
         if isinstance(arrival, Refused):
             self._refused += 1
             self._last_refusal = arrival.why
         elif arrival is not None and self._source.is_patient:
             while not self._mailbox.put_patiently(arrival, ROOM_S):
+                self._expected_s = time.monotonic()
                 if self._stopping.is_set():
                     return
         elif arrival is not None:

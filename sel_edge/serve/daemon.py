@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
@@ -49,7 +50,7 @@ class Daemon:
         self._device, self._outlets, self._say = device, outlets, say
         self._started: list[Outlet] = []
         self._notifier = Notifier(os.environ)
-        self._reloading: Future[str] | None = None
+        self._reloads: deque[Future[str]] = deque()
 
     def run(self, ready: Callable[[], str]) -> bool:
         """Serve.
@@ -97,25 +98,24 @@ class Daemon:
                 self._say(line)
             if number in ends:
                 return True
-            if number == signal.SIGHUP and self._reloading is None:
+            if number == signal.SIGHUP:
                 self._notifier.reloading()
-                self._reloading = self._device.reload()
-            self._tell_of_reload()
+                self._reloads.append(self._device.reload())
+            self._tell_of_reloads()
             if self._device.beats != beats:
                 beats = self._device.beats
                 self._notifier.alive()
         self._say(f"A defect has ended the service. Source: {self._device.source_state}.")
         return False
 
-    def _tell_of_reload(self) -> None:
-        if self._reloading is None or not self._reloading.done():
-            return
-        try:
-            sentence = f"The bundle {self._reloading.result()} is in use."
-        except SelEdgeError as error:
-            sentence = f"Nothing was reloaded. {error}"
-        self._reloading = None
-        self._notifier.ready(sentence)
+    def _tell_of_reloads(self) -> None:
+        while self._reloads and self._reloads[0].done():
+            try:
+                sentence = f"The bundle {self._reloads.popleft().result()} is in use."
+            except SelEdgeError as error:
+                sentence = f"Nothing was reloaded. {error}"
+            if not self._reloads:
+                self._notifier.ready(sentence)
 
     def _stop(self) -> bool:
         """End everything at the same time; whether all of it has ended."""

@@ -64,6 +64,7 @@ class LiveDevice:
         """
         end_s = time.monotonic() + timeout_s
         self._stopping.set()
+        self._capture.stop(0.0)  # at the same time; it is waited for below
         self._mailbox.wake()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)

@@ -1,4 +1,5 @@
-"""The mailbox between a source and the worker: bounded, and the newest frames win."""
+"""The mailbox between a source and the worker: bounded in frames and in bytes, and the newest
+frames win."""
 
 from __future__ import annotations
 
@@ -12,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.serve.snapshot import Answer
+
+MAX_BYTES = 64 * 2**20
+"""Of the pictures that wait, unless one alone is larger: two of a camera with 8 megapixels."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,11 @@ class Mailbox:
 
     Args:
         capacity: frames that wait at most, at least 1.
+        max_bytes: of their pictures.
     """
 
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+    def __init__(self, capacity: int, max_bytes: int = MAX_BYTES) -> None:
+        self._capacity, self._max_bytes = capacity, max_bytes
         self._changed = threading.Condition()
         self._waiting: deque[tuple[float, Arrival]] = deque()
         self._dropped = 0
@@ -55,11 +60,11 @@ class Mailbox:
         return self._dropped
 
     def put(self, arrival: Arrival) -> None:
-        """Leave a frame; where there is no room the oldest one goes."""
+        """Leave a frame; where there is no room the oldest ones go."""
         with self._changed:
             if self._is_closed:
                 return
-            if len(self._waiting) >= self._capacity:
+            while not self._fits(arrival):
                 self._waiting.popleft()
                 self._dropped += 1
             self._add(arrival)
@@ -69,7 +74,7 @@ class Mailbox:
         with self._changed:
             if self._is_closed:
                 return False
-            if len(self._waiting) >= self._capacity:
+            if not self._fits(arrival):
                 self._dropped += 1
                 return False
             self._add(arrival)
@@ -78,7 +83,10 @@ class Mailbox:
     def put_patiently(self, arrival: Arrival, timeout_s: float) -> bool:
         """Leave a frame once there is room; whether there was any before the time was over."""
         with self._changed:
-            if not self._changed.wait_for(self._has_room, timeout_s) or self._is_closed:
+            has_room = self._changed.wait_for(
+                lambda: self._is_closed or self._fits(arrival), timeout_s
+            )
+            if not has_room or self._is_closed:
                 return False
             self._add(arrival)
             return True
@@ -89,7 +97,7 @@ class Mailbox:
         Args:
             limit: at most so many.
             patience_s: the first one waits so long for others; not at all if somebody waits for an
-                answer.
+                answer, or there is no room for another.
             idle_s: how long to wait for the first one; `wake` ends all waiting.
         """
         with self._changed:
@@ -122,9 +130,13 @@ class Mailbox:
         self._waiting.append((time.monotonic(), arrival))
         self._changed.notify_all()
 
-    def _has_room(self) -> bool:
-        return self._is_closed or len(self._waiting) < self._capacity
+    def _fits(self, arrival: Arrival) -> bool:
+        held = sum(one.picture.nbytes for _, one in self._waiting)
+        is_small = held + arrival.picture.nbytes <= self._max_bytes
+        return not self._waiting or (len(self._waiting) < self._capacity and is_small)
 
     def _is_ripe(self, limit: int) -> bool:
         is_wanted = any(arrival.wanted is not None for _, arrival in self._waiting)
-        return self._is_woken or is_wanted or len(self._waiting) >= limit
+        # The next one is likely as large as the last.
+        is_full = not self._waiting or not self._fits(self._waiting[-1][1])
+        return self._is_woken or is_wanted or is_full or len(self._waiting) >= limit

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from itertools import takewhile
 from typing import Protocol
 
 from sel_edge.serve.snapshot import Event, Snapshot
+
+_SECONDS = re.compile(r"[0-9]+ s\b")
+"""How long a source has been silent, or until it is tried again: no news by itself."""
 
 
 class Observed(Protocol):
@@ -27,7 +31,7 @@ class News:
     def __init__(self, device: Observed) -> None:
         self._device = device
         self._newest: Event | None = None
-        self._source_state = "running"
+        self._source = "running"
 
     def lines(self) -> list[str]:
         """What has happened since the last call; at first, since the start of the service."""
@@ -43,7 +47,8 @@ class News:
 
     def _of_source(self) -> list[str]:
         state = self._device.source_state
-        if state in ("starting", self._source_state):
+        source = _SECONDS.sub("", state)
+        if source in ("starting", self._source):
             return []
-        self._source_state = state
+        self._source = source
         return [f"source: {state}"]

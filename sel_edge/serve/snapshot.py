@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from sel_edge.core.ledger import ClassEmbarrassment
 from sel_edge.core.measurement import Energy
 
 Phase = Literal["starting", "running", "learning", "stopping"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
 
 
 @dataclass(frozen=True)

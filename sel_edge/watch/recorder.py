@@ -42,7 +42,8 @@ class Recorder:
         self._waiting: deque[tuple[int, NDArray[np.uint8]]] = deque(maxlen=waiting)
         self._clip: Clip | None = None
         self._visits: dict[int, Visit] = {}
-        self._first = self._until = self._next = 0
+        self._before: dict[int, Visit] = {}
+        self._first = self._until = self._next = self._opened = 0
 
     def add(self, number: int, frame: Pixels, novel: Sequence[Track]) -> None:
         """Take in a frame.
@@ -60,7 +61,7 @@ class Recorder:
         if novel:
             self._until = number + self._post
             if self._clip is None:
-                self._open(round(min(track.start_s for track in novel) * self._video.fps))
+                self._open(novel)
             self._visits |= {id(track.visit): track.visit for track in novel if track.visit}
         if self._clip is None:
             return
@@ -82,14 +83,20 @@ class Recorder:
             return
         clip.close()
         visits = tuple(self._visits.values())
-        self._visits = {}
+        self._before, self._visits = self._visits, {}
         self._shelf.add(Segment(clip.path, self._first, clip.frames, clip.bytes, visits))
 
-    def _open(self, came: int) -> None:
-        """Begin a clip for a thing that came with a frame, or as near to it as can be."""
+    def _open(self, novel: Sequence[Track]) -> None:
+        """Begin a clip where things came, or as near to that as can be.
+
+        It shares frames with the clip before, which may not stay, unless it only goes on with it.
+        """
         self._shelf.make_room()
-        self._first = max(came - self._pre, self._waiting[0][0], self._next)
+        came = round(min(track.start_s for track in novel) * self._video.fps)
+        goes_on = any(id(track.visit) in self._before for track in novel)
+        self._first = max(came - self._pre, self._waiting[0][0], self._next if goes_on else 0)
         self._next = self._first
-        name = f"{self._first / self._video.fps:09.1f}s.mp4"
+        self._opened += 1
+        name = f"{self._opened:05d}-at-{self._first / self._video.fps:.1f}s.mp4"
         video = self._video
         self._clip = Clip(self._folder / name, video.fps, video.width, video.height)

@@ -17,7 +17,7 @@ FEW_FRAMES = 0.99
 def kept_spans(watched: Watched) -> Spans:
     """The frames in the clips that are kept."""
     spans = Spans()
-    for segment in watched.shelf.segments:
+    for segment in sorted(watched.shelf.segments, key=lambda one: one.first):
         spans.add(segment.first, segment.first + segment.frames - 1)
     return spans
 

@@ -190,7 +190,7 @@ class Scene:
     def _boxes(self, moving: NDArray[np.bool_]) -> list[Box]:
         mask = moving.astype(np.uint8)
         mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-        mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
+        mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
         _, _, stats, _ = cv2.connectedComponentsWithStats(mask)
         across, down = self._size[0] / self._small[0], self._size[1] / self._small[1]
         boxes = [

@@ -15,6 +15,9 @@ from sel_edge.watch.usual import Usual, Visit
 INDEX_FILE = "index.json"
 RESERVE_BYTES = 32_000_000
 """Of the disk, that stays free."""
+UNDECIDED_TIMES = 2
+"""The cap, that clips may have together before the end: all that comes first is new, and most of it
+goes when it comes again."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Shelf:
     Args:
         folder: for the index.
         fps: frames per second.
-        cap: bytes that all clips together may have.
+        cap: bytes that all clips together may have in the end.
         usual: knows what a visit is worth by now.
         classes: of the network.
 
@@ -62,7 +65,8 @@ class Shelf:
         usual: Usual,
         classes: tuple[str, ...],
     ) -> None:
-        self._folder, self._fps, self._cap = folder, fps, cap
+        self._folder, self._fps = folder, fps
+        self._cap, self._room = cap, UNDECIDED_TIMES * cap
         self._usual, self._classes = usual, classes
         self.segments: list[Segment] = []
         self.settled = self.crowded_out = 0
@@ -82,20 +86,25 @@ class Shelf:
         self.tidy()
 
     def tidy(self) -> None:
-        """Let go what is usual by now, then the most boring until the cap is held."""
+        """Let go what is usual by now, then the most boring until there is room."""
         for segment in [one for one in self.segments if self.worth(one) <= 0]:
             self._drop(segment)
             self.settled += 1
         self.make_room()
         self._write_index()
 
+    def end(self) -> None:
+        """No more clips will come: hold the cap."""
+        self._room = self._cap
+        self.tidy()
+
     def make_room(self) -> None:
-        """Let the most boring go, the oldest first, until the cap is held and the disk not full.
+        """Let the most boring go, the oldest first, until there is room for all and on the disk.
 
         Raises:
             StorageError: the disk is full, and not of these clips.
         """
-        while self.bytes > self._cap or (self._free() < 0 and self.segments):
+        while self.bytes > self._room or (self._free() < 0 and self.segments):
             # In whole nats: of what is about as boring, the oldest goes.
             self._drop(min(self.segments, key=lambda one: (round(self.worth(one)), one.first)))
             self.crowded_out += 1

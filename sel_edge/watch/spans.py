@@ -18,7 +18,7 @@ class Spans:
         self.runs: list[tuple[int, int]] = []
 
     def add(self, first: int, last: int | None = None) -> None:
-        """Keep the frames `first` to `last`, or just one; no earlier ones than before."""
+        """Keep the frames `first` to `last`, or just one; `first` is no earlier than before."""
         begin = max(0, first - self._before)
         end = (first if last is None else last) + self._after
         if self.runs and begin <= self.runs[-1][1] + 1:

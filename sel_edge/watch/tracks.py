@@ -27,9 +27,9 @@ MAX_LOOKS = 24
 """That count: more say nothing new of a thing, only whether it is still the same."""
 CHANGED_LOOKS = 3
 """In a row, that are all of another thing."""
-TRAVEL = 0.3
-"""Sides that a thing must have moved at least: leaves and lamps do not, nor does the hole that
-somebody leaves who sat there from the start."""
+TRAVEL = 0.5
+"""Of its largest side, that a thing must have moved at least: leaves do not, nor does a patch of
+sun that shrinks, nor the hole that somebody leaves who sat there from the start."""
 ALIKE_SIZE = (0.6, 1.5)
 """Of a thing's usual area: otherwise it is partly hidden, or another one is before it."""
 EVERYWHERE_S = 2.0
@@ -49,6 +49,7 @@ class Track:
         poor_looks: the others.
         latest: time and look of the last at the whole thing.
         far_px: how far it came from where it began.
+        side: the largest that it had, in pixels.
         everywhere: it fills the frame.
         joined: it is several things that have met, and so like none of them.
         visit: of a novel thing; None as long as it is not thought to be one.
@@ -68,7 +69,7 @@ class Track:
     next_look_s: float = -math.inf
 
     def __post_init__(self) -> None:
-        self._begin = self.boxes[0].middle
+        self._begin, self.side = self.box.middle, self.box.side
 
     @property
     def box(self) -> Box:
@@ -80,7 +81,7 @@ class Track:
         """Whether it moved from where it began; a thing that fills the frame cannot, and stays."""
         if self.everywhere:
             return self.last_s - self.start_s >= EVERYWHERE_S
-        return self.far_px >= TRAVEL * self.box.side
+        return self.far_px >= TRAVEL * self.side
 
     @property
     def evidence(self) -> list[Look]:
@@ -100,7 +101,7 @@ class Track:
     def move(self, box: Box, now_s: float) -> None:
         """It was seen again."""
         self.boxes = [self.box, box]
-        self.last_s = now_s
+        self.last_s, self.side = now_s, max(self.side, box.side)
         self.far_px = max(self.far_px, math.dist(self._begin, box.middle))
 
     def wants_look(self, now_s: float) -> bool:

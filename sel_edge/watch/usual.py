@@ -69,15 +69,16 @@ class Usual:
     def interest(self, times: float, strangeness: float) -> float:
         """How much a thing is worth keeping, in nats; above 0 it is novel.
 
-        It is -log(p v^2): p is the share of what came, and of the bundle's anchors, that looked at
-        least as strange, v the number of times the thing has come. So the first visit of anything
-        is novel, and the stranger a thing is, the more often it must come to be usual.
+        It is -log(p (v - 1)^3): p is the share of what came, and of the bundle's anchors, that
+        looked at least as strange, v the number of times the thing has come, at least 2. So the
+        first two visits of anything are novel, and the stranger a thing is, the more often it must
+        come to be usual.
         """
         came = np.array(self._passes)
         above = len(self._anchors) - np.searchsorted(self._anchors, strangeness)
         share = ANCHOR_WEIGHT * (1 + above) / (1 + len(self._anchors))
         p = (share + (came >= strangeness).sum()) / (ANCHOR_WEIGHT + len(came))
-        return -math.log(p) - 2 * math.log(times)
+        return -math.log(p) - 3 * math.log(max(times - 1, 1))
 
     def times(self, visit: Visit) -> float:
         """How often what visits has come by now, at least 1.

@@ -25,7 +25,7 @@ class WatchSettings:
 
     Attributes:
         pre_roll_s, post_roll_s: seconds to keep before and after a novel thing.
-        cap_bytes: that all clips together may have.
+        cap_bytes: that all clips together may have in the end.
         threads: of the engine; None for all cores.
     """
 
@@ -131,7 +131,7 @@ class Watcher:
         for track in self._tracker.tracks:
             self._part(track)
         self._recorder.close()
-        self.shelf.tidy()
+        self.shelf.end()
 
     def _look(self, frame: Pixels, now_s: float) -> list[Track]:
         """Look at the things for which it is time, and decide about them.

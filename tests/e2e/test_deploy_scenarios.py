@@ -324,7 +324,7 @@ def test_undeploy_leaves_what_was_learned_and_purge_leaves_nothing(scene):
         assert not [path for path in pi.path(UNITS).rglob("*") if not path.is_dir()]
         assert scene.deploy(*scene.desk.deploy_words("one"))["result"] == "good"
         assert starts(pi) == 3
-        scene.desk.call("undeploy", "one", "--purge")
+        scene.desk.call("undeploy", "one", "--purge", "--sign", scene.desk.place / "key.pem")
         assert not pi.path(ROOT).exists() and not _serving(pi)
         pi.cut_power()
         pi.boot()

@@ -128,6 +128,24 @@ def test_names_are_text_and_nothing_else(browser: Browser) -> None:
         assert visit.complaints == []
 
 
+def test_a_class_may_be_called_like_what_objects_inherit(browser: Browser) -> None:
+    """Nothing is known of what is normal for it, and no function stands in for that."""
+    script = Script(classes=("off", "on"))
+    with served(script) as (stage, address), visiting(browser, address) as visit:
+        page = visit.page
+        settled(page, stage.script)
+        for name in ("valueOf", "__proto__"):
+            page.locator("#new-class").click()
+            page.locator("#new-class-name").fill(name)
+            page.keyboard.press("Enter")
+            expect(page.locator("#last-words b")).to_have_text(name)
+        page.locator("#adapt").click()
+        expect(page.locator("#classes > li")).to_have_count(4)
+        stage.step(30)
+        expect(page.locator("#answered-frames")).to_have_text(str(stage.snapshot().flow.seen))
+        assert visit.complaints == []
+
+
 def test_one_class_of_a_thousand_is_found(browser: Browser) -> None:
     script = SCRIPTS["thousand classes"]
     with served(script) as (stage, address), visiting(browser, address) as visit:

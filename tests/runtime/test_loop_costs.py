@@ -18,7 +18,7 @@ from sel_edge.runtime.planner import COMMIT_WRITES
 from sel_edge.runtime.probe import mendable_flops
 from sel_edge.runtime.samples.desk import SAMPLES_FILE, LabelDesk
 from tests.runtime.conftest import CLASSES, FILTERS
-from tests.runtime.living import RATES, Lived, life, stream
+from tests.runtime.living import RATES, Lived, counting_board, life, stream
 from tests.runtime.scripted import NOW_S, Machine, like
 
 DEAF = RuntimeConfig(on=1e6)
@@ -54,6 +54,17 @@ def test_planning_is_told_by_the_next_tick_and_drawn_from_the_battery(lived: Liv
     assert told == [(0.0, 0.0), (PLANNING_J, PLANNING_S), (PLANNING_J, PLANNING_S)]
     left = WalletFile(lived.path / WALLET_FILE, BATTERY, NOW_S).wallet.balances()["battery"].left
     assert left == 1000.0 - 3 * PLANNING_J  # also of the last, which no tick tells
+
+
+def test_answers_that_cannot_be_recorded_are_told_by_the_next_tick(lived: Lived) -> None:
+    first, second, third = stream(60, 1, 0.0)
+    with lived.runtime(counting_board()) as runtime:
+        runtime.process(first)
+        runtime.process(second)
+        runtime.say(third.frames)
+        runtime.process(third)
+    _, usual, dearer = (tick.energy.joules for tick in lived.ledger.ticks)
+    assert dearer == usual + 1.0  # one reading of the meter more, and that was work
 
 
 def test_what_is_told_and_learned_is_all_that_was_taken(lived: Lived) -> None:

@@ -159,6 +159,54 @@ def test_bombs_links_pipes_and_hidden_files_are_not_read(folder: Path, polled, t
     ]
 
 
+def test_a_name_that_is_no_utf8_is_remembered_like_any_other(folder: Path, polled) -> None:
+    save(folder / "a.png", 1)
+    (folder / "a.png").rename(folder / os.fsdecode(b"\xff\xfe.png"))
+    assert values(polled()) == [1]
+    assert values(polled()) == []
+
+
+def test_a_jpeg_made_to_do_harm_is_refused_like_any_other(folder: Path, polled) -> None:
+    """Its header announces three channels and describes one."""
+    path = folder / "a.jpg"
+    Image.new("RGB", (8, 8)).save(path, "JPEG")
+    content = path.read_bytes()
+    start = content.index(b"\xff\xc0")
+    path.write_bytes(
+        content[: start + 2] + b"\0\x0b" + content[start + 4 : start + 13] + content[start + 19 :]
+    )
+    age(path)
+    (refused,) = polled(lambda: None)
+    assert isinstance(refused, Refused) and "a.jpg" in refused.why
+
+
+def test_no_picture_from_the_future_is_waited_for(folder: Path, polled) -> None:
+    (folder / "notes.txt").write_text("no picture")
+    then = time.time() + LONG_AGO_S
+    os.utime(folder / "notes.txt", (then, then))
+    (refused,) = polled(lambda: None, lambda: None)
+    assert isinstance(refused, Refused)
+
+
+def test_a_large_folder_is_looked_through_less_often(folder: Path, tmp_path, monkeypatch) -> None:
+    seconds, rests = [0.0], []
+    scandir = os.scandir
+
+    def slowly(path: Path) -> Iterator[os.DirEntry[str]]:
+        seconds[0] += 3.0
+        return scandir(path)
+
+    monkeypatch.setattr(inbox.time, "monotonic", lambda: seconds[0])
+    monkeypatch.setattr(inbox.os, "scandir", slowly)
+
+    def rest(asked_s: float) -> bool:
+        rests.append(asked_s)
+        return True
+
+    list(InboxSource("inbox:here", folder, tmp_path).arrivals(rest))
+    assert rests == [pytest.approx(30.0)]
+
+
 def test_a_folder_that_is_gone_is_an_error_that_may_be_tried_again(folder: Path, polled) -> None:
     folder.rmdir()
     with pytest.raises(DataError, match="cannot be read"):

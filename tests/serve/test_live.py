@@ -166,6 +166,24 @@ class TestLearning:
             (nothing,) = device.adapt().result(WAIT_S)
             assert nothing.startswith("Nothing can be learned")
 
+    def test_the_source_ends_while_the_worker_still_saves(
+        self, settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A patient one would ask a closed mailbox again and again."""
+        source = Played(pictures(64, 1)[0], is_patient=True)
+        device = LiveDevice(settings, source)
+        is_over: list[bool] = []
+        close = device._worker.close
+
+        def slowly() -> None:
+            device._capture._thread.join(WAIT_S)
+            is_over.append(not device._capture._thread.is_alive())
+            close()
+
+        monkeypatch.setattr(device._worker, "close", slowly)
+        device.start()
+        assert device.stop(2 * WAIT_S) and is_over == [True]
+
     def test_the_end_stops_learning_between_two_steps(self, settings, tmp_path: Path) -> None:
         """The update is undone and told of; the network before it goes on after a restart."""
         reached, go_on = threading.Event(), threading.Event()

@@ -51,6 +51,28 @@ def test_every_frame_is_taken_once_or_dropped(capacity: int, steps: list[tuple[s
     assert [*taken, *left] == sorted([*taken, *left])
 
 
+@given(
+    st.integers(1, 5),
+    st.integers(1, 40),
+    st.lists(st.tuples(st.sampled_from(["put", "offer"]), st.integers(1, 30)), max_size=40),
+)
+def test_no_more_bytes_wait_than_may_unless_one_alone_is_larger(
+    capacity: int, most: int, steps: list[tuple[str, int]]
+) -> None:
+    mailbox, sizes = Mailbox(capacity, max_bytes=most), {}
+    for number, (what, size) in enumerate(steps):
+        sizes[float(number)] = size
+        dropped = mailbox.dropped
+        arrival = Arrival(np.zeros((size, 1, 1), np.uint8), float(number))
+        if what == "put":
+            mailbox.put(arrival)
+        else:
+            assert mailbox.offer(arrival) is (mailbox.dropped == dropped)
+    left = [one.utc_s for one in mailbox.close()]
+    assert len(left) <= 1 or sum(sizes[one] for one in left) <= most
+    assert len(left) + mailbox.dropped == len(steps) and len(left) <= capacity
+
+
 def test_many_threads_lose_and_double_nothing() -> None:
     mailbox, each, writers = Mailbox(8), 500, 4
     taken: list[float] = []
@@ -86,6 +108,13 @@ class TestTaking:
             mailbox.put(frame(number))
         assert len(mailbox.take(4, LONG_S, LONG_S)) == 4
 
+    def test_nobody_waits_for_pictures_that_find_no_room(self) -> None:
+        mailbox = Mailbox(4, max_bytes=2)
+        for number in range(3):
+            mailbox.put(frame(number))
+        assert [one.utc_s for one in mailbox.take(4, LONG_S, LONG_S)] == [1.0, 2.0]
+        assert mailbox.dropped == 1
+
     def test_whoever_waits_for_an_answer_is_not_kept_waiting(self) -> None:
         mailbox = Mailbox(4)
         assert mailbox.offer(frame(0, wanted=True))
@@ -113,6 +142,13 @@ class TestPatience:
         put.join(LONG_S)
         assert [one.utc_s for one in mailbox.take(1, 0.0, LONG_S)] == [1.0]
         assert mailbox.dropped == 0
+
+    def test_it_waits_for_bytes_as_for_places(self) -> None:
+        mailbox = Mailbox(4, max_bytes=1)
+        mailbox.put(frame(0))
+        assert not mailbox.put_patiently(frame(1), 0.01)
+        assert [one.utc_s for one in mailbox.take(4, LONG_S, LONG_S)] == [0.0]
+        assert mailbox.put_patiently(frame(2), LONG_S)
 
     def test_without_room_it_is_not_left(self) -> None:
         mailbox = Mailbox(1)

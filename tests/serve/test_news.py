@@ -53,7 +53,18 @@ def test_the_source_is_told_of_when_it_changes() -> None:
     device = Told()
     news = News(device)
     told = []
-    for state in ("starting", "running", "running", "no camera", "no camera", "running", "ended"):
+    for state in ("starting", "running", "running", "lost", "lost", "running", "ended"):
         device.source_state = state
         told += news.lines()
-    assert told == ["source: no camera", "source: running", "source: ended"]
+    assert told == ["source: lost", "source: running", "source: ended"]
+
+
+def test_seconds_alone_are_no_news() -> None:
+    device = Told()
+    news = News(device)
+    told = []
+    for seconds in (1, 2, 4, 60, 60):
+        device.source_state = f"The camera 0 cannot be opened. Tried again every {seconds} s."
+        told += news.lines()
+    device.source_state = "The camera 1 cannot be opened. Tried again every 60 s."
+    assert len(told) == 1 and len(news.lines()) == 1

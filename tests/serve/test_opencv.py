@@ -165,8 +165,9 @@ class TestCamera:
 
 
 class TestNetworkCamera:
-    def test_its_password_is_nowhere(self, tmp_path: Path) -> None:
-        source = open_source("rtsp://me:s3cret@127.0.0.1:1/live?key=s3cret", tmp_path)
+    @pytest.mark.parametrize("secret", ["s3cret", "a/s3cret", "a?s3cret", "a@s3cret", "//s3cret"])
+    def test_its_password_is_nowhere(self, tmp_path: Path, secret: str) -> None:
+        source = open_source(f"rtsp://me:{secret}@127.0.0.1:1/live?key=s3cret", tmp_path)
         assert source.name == "rtsp://127.0.0.1:1/live"
         with pytest.raises(DataError) as error:
             list(source.arrivals(lambda _: False))

@@ -13,6 +13,7 @@ from sel_edge.watch.tracks import (
     LOST_S,
     MIN_DOUBTFUL_LOOKS,
     MIN_LOOKS,
+    TRAVEL,
     Track,
     Tracker,
 )
@@ -42,7 +43,7 @@ def test_a_thing_has_one_track_even_if_it_is_not_seen_for_a_moment(
     frames = [[] if n in unseen else [box] for n, box in enumerate(way)]
     (track,) = followed(frames)
     assert track.box == way[-1]
-    assert track.has_come == (track.far_px >= 0.3 * 40)
+    assert track.has_come == (track.far_px >= TRAVEL * 40)
 
 
 def test_things_that_pass_far_apart_keep_their_tracks():

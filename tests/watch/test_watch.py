@@ -98,6 +98,7 @@ def test_what_comes_once_is_kept_and_what_comes_again_goes(
     assert json.loads((out / "report.json").read_text()) == found
     index = json.loads((out / "index.json").read_text())
     assert sum(row["bytes"] for row in index) == found["kept"]["bytes"]
+    assert len({row["file"] for row in index}) == len(index) == found["kept"]["clips"]
     for row in index:
         clip = open_video(out / row["file"])
         assert clip.bytes == row["bytes"]

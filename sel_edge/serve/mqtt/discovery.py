@@ -17,7 +17,7 @@ from sel_edge.core.files import canonical_json
 from sel_edge.report.wording import printable
 from sel_edge.serve.mqtt.states import told_classes
 from sel_edge.serve.mqtt.topics import PRESS, Topics, identifier
-from sel_edge.serve.snapshot import Snapshot
+from sel_edge.serve.snapshot import PHASES, Snapshot
 
 Component = Mapping[str, Any]
 
@@ -29,7 +29,6 @@ RESOURCES = {
     "battery": ("battery", "J"),
 }
 """Resource -> what people call what is left of it, and its unit."""
-PHASES = ["starting", "running", "learning", "stopping"]
 
 _MAX_BYTES, _MAX_COMPONENTS = 2**20, 1000
 _KEY = re.compile(r"[a-z]+(_[A-Za-z0-9_-]{1,48})?")
@@ -140,7 +139,7 @@ def _fixed(topics: Topics) -> dict[str, Component]:
             "state_topic": topics.status,
             "value_template": "{{ value_json.phase }}",
             "device_class": "enum",
-            "options": PHASES,
+            "options": list(PHASES),
         },
         "waiting": {
             "platform": "sensor",

@@ -17,9 +17,18 @@ export function whenLoginIsNeeded(listener) {
   onLogin = listener;
 }
 
+const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+
+/** The value of a JSON text. Its objects inherit nothing: a class may be called "constructor". */
+export function parse(text) {
+  return JSON.parse(text, (_, value) =>
+    isObject(value) ? Object.setPrototypeOf(value, null) : value,
+  );
+}
+
 async function refusal(response) {
   try {
-    const { found, expected, action } = (await response.json()).error;
+    const { found, expected, action } = parse(await response.text()).error;
     return new ApiError(response.status, [found, expected, action]);
   } catch {
     return new ApiError(response.status, [`The device answered with status ${response.status}.`]);
@@ -45,12 +54,12 @@ async function ask(method, path, body, timeout_ms = TIMEOUT_MS) {
 
 /** The JSON answer, or null if there is none. */
 export async function get(path, timeout_ms) {
-  return (await ask("GET", path, undefined, timeout_ms)).json();
+  return parse(await (await ask("GET", path, undefined, timeout_ms)).text());
 }
 
 export async function send(method, path, body, timeout_ms) {
   const text = await (await ask(method, path, body, timeout_ms)).text();
-  return text === "" ? null : JSON.parse(text);
+  return text === "" ? null : parse(text);
 }
 
 export const post = (path, body, timeout_ms) => send("POST", path, body, timeout_ms);

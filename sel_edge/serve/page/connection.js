@@ -1,6 +1,6 @@
 // The stream of news from the device, opened again whenever it breaks.
 
-import { get } from "./api.js";
+import { get, parse } from "./api.js";
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 10_000;
@@ -49,7 +49,7 @@ export class Connection {
       this.#isLost = false;
       this.#listeners.found();
     }
-    this.#listeners[kind](JSON.parse(event.data));
+    this.#listeners[kind](parse(event.data));
   }
 
   /** Ask why, and try again later; after some answers the browser itself would not. */

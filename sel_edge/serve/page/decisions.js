@@ -27,12 +27,6 @@ export class Decisions {
     return this.#events;
   }
 
-  /** Begin anew with these, oldest first. */
-  replace(events, now) {
-    this.#events = [];
-    this.add(events, now);
-  }
-
   /** More of them, oldest first; one that is known already is left out. */
   add(events, now) {
     this.#now = now;

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.core.errors import DataError, SelEdgeError
-from sel_edge.core.files import canonical_json, write_atomic
+from sel_edge.core.files import write_atomic
 from sel_edge.data.decode import Decoder
 from sel_edge.data.jpeg_note import JpegCensus
 from sel_edge.data.limits import MAX_MEMBER_BYTES
@@ -23,6 +23,8 @@ from sel_edge.serve.sources.interface import Refused, Rest
 
 POLL_S = 0.5
 """A file must look the same twice, this far apart, before it is read."""
+LOOKING_SHARE = 0.1
+"""Of the time, at most, is spent on looking through a large folder."""
 SETTLED_S = 5.0
 """A picture that does not decode may still be on its way for this long."""
 SAVED_EVERY_S = 60.0
@@ -57,7 +59,9 @@ class InboxSource:
         before: dict[str, Mark] = {}
         try:
             while True:
+                begun_s = time.monotonic()
                 now = self._listed()
+                looked_s = time.monotonic() - begun_s
                 self._memory.forget_all_but(now)
                 for name in self._new(now, before):
                     yield self._read(name, now[name])
@@ -65,7 +69,7 @@ class InboxSource:
                 before = now
                 yield None
                 self._memory.save_if_due()
-                if rest(POLL_S):
+                if rest(max(POLL_S, looked_s / LOOKING_SHARE)):
                     return
         finally:
             self._memory.save()
@@ -100,7 +104,8 @@ class InboxSource:
         try:
             picture = self._picture(name)
         except (DataError, OSError) as error:
-            if time.time() - mark[0] / 1e9 < SETTLED_S:
+            # A file from the future, by a clock that was wrong, is on its way no more either.
+            if abs(time.time() - mark[0] / 1e9) < SETTLED_S:
                 return None
             self._memory.marks[name] = mark
             return Refused(error.found if isinstance(error, DataError) else f"{name}: {error}")
@@ -162,8 +167,10 @@ class _Memory:
         self._saved_s = time.monotonic()
         if self.marks == self._saved:
             return
+        # In ASCII: a name may have bytes that are no UTF-8, which Python holds as surrogates.
+        text = json.dumps({"folder": self.folder, "files": self.marks})
         try:
-            write_atomic(self.path, canonical_json({"folder": self.folder, "files": self.marks}))
+            write_atomic(self.path, text.encode())
         except SelEdgeError:
             return
         self._saved = dict(self.marks)

@@ -26,7 +26,8 @@ USUAL_FPS = 25.0
 """Of a video file that does not say how fast it is."""
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _LOUDNESS = "OPENCV_FFMPEG_LOGLEVEL"
-_SECRET = re.compile(r"//[^/]*@")
+_SECRET = re.compile(r"//.*@")
+"""A password may have any character, also those that should have been percent-encoded."""
 _opening = threading.Lock()
 
 
@@ -56,6 +57,17 @@ class _Capturing:
             if not is_there:
                 return
             yield _rgb(picture)
+
+    def _live(self, opened: Any, what: str, rest: Rest) -> Iterator[Arrival]:
+        """Frames of a camera, which are not to end."""
+        try:
+            for picture in self._pictures(opened):
+                yield Arrival(picture, time.time())
+                if rest(0):
+                    return
+        finally:
+            opened.release()
+        raise DataError(f"{what} gives no frames any more.", "", "Look at the camera.")
 
     def _opened(self, open_it: Callable[[], Any], what: str, action: str) -> Any:
         opened = open_it()
@@ -101,16 +113,9 @@ class CameraSource(_Capturing):
             f"The camera {self._number}",
             "Connect it, and see that nothing else uses it and this user may (group video).",
         )
-        try:
-            for key, value in self._wishes().items():
-                opened.set(key, value)
-            for picture in self._pictures(opened):
-                yield Arrival(picture, time.time())
-                if rest(0):
-                    return
-        finally:
-            opened.release()
-        raise DataError(f"The camera {self._number} gives no frames any more.", "", "Look at it.")
+        for key, value in self._wishes().items():
+            opened.set(key, value)
+        yield from self._live(opened, f"The camera {self._number}", rest)
 
     def _wishes(self) -> dict[int, float]:
         cv2, wishes = self._cv2, {self._cv2.CAP_PROP_BUFFERSIZE: 1.0}
@@ -175,7 +180,7 @@ class RtspSource(_Capturing):
     """
 
     def __init__(self, address: str) -> None:
-        super().__init__(_SECRET.sub("//", address.partition("?")[0], count=1))
+        super().__init__(_SECRET.sub("//", address).partition("?")[0])
         self._address = address
 
     def arrivals(self, rest: Rest) -> Iterator[Arrival | None]:
@@ -185,14 +190,7 @@ class RtspSource(_Capturing):
             self.name,
             "Check the address, and that the camera is on.",
         )
-        try:
-            for picture in self._pictures(opened):
-                yield Arrival(picture, time.time())
-                if rest(0):
-                    return
-        finally:
-            opened.release()
-        raise DataError(f"{self.name} gives no frames any more.", "", "Look at the camera.")
+        yield from self._live(opened, self.name, rest)
 
 
 def _rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

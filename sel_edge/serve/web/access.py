@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 
 from sel_edge.serve.web.buckets import Buckets, client_of
 from sel_edge.serve.web.refusals import RefusalError, Trouble, too_many
-from sel_edge.serve.web.settings import WebSettings
+from sel_edge.serve.web.settings import WebSettings, is_loopback
 
 COOKIE = "sel_edge_session"
 """With the port behind it: cookies are shared by all ports of a host."""
@@ -53,10 +53,9 @@ class Keeper:
         """
         if self._token is None:
             return
-        header = visitor.headers.get("Authorization")
-        if header is not None:
-            scheme, _, token = header.partition(" ")
-            self.check(visitor, token.strip() if scheme.lower() == "bearer" else "")
+        token = _shown(visitor)
+        if token is not None:
+            self.check(visitor, token)
         elif not self.is_signed_in(visitor):
             raise _unknown("No token was shown.")
 
@@ -70,6 +69,16 @@ class Keeper:
         if not hmac.compare_digest(_digest(token), self._token):
             self._failures.take(client)
             raise _unknown("The token is wrong.")
+
+    def is_trusted(self, visitor: HTTPConnection) -> bool:
+        """Whether somebody comes from this machine, or has shown the token."""
+        if visitor.client is not None and is_loopback(visitor.client.host):
+            return True
+        try:
+            self.require(visitor)
+        except RefusalError:
+            return False
+        return True
 
     def sign_in(self) -> str:
         """A new session of somebody who has shown the token: the value of the cookie."""
@@ -86,12 +95,18 @@ class Keeper:
 
     def still_may(self, visitor: HTTPConnection) -> bool:
         """Whether somebody who was let in would be let in now: sessions end."""
-        by_header = "Authorization" in visitor.headers
+        by_header = _shown(visitor) is not None
         return self._token is None or by_header or self.is_signed_in(visitor)
 
     def sign_out(self, visitor: HTTPConnection) -> None:
         """End the session of the cookie, if there is one."""
         self._sessions.pop(_digest(visitor.cookies.get(self.cookie, "")), None)
+
+
+def _shown(visitor: HTTPConnection) -> str | None:
+    """The token in the header; None without one. Credentials of another scheme are for a proxy."""
+    scheme, _, token = visitor.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _digest(secret: str) -> bytes:

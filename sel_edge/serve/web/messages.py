@@ -46,7 +46,8 @@ class Readiness:
             of the bundle's own that it is tried with.
         frames: answered since the start.
         errors: ticks that ended in an error since the start.
-        error: the newest; "" if the last tick was good.
+        error: the newest; "" if the last tick was good. In full for this machine and for whoever
+            shows the token.
         bundle: its hash.
         phase: what the worker does.
     """

@@ -16,10 +16,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from sel_edge.serve.device import Device
-from sel_edge.serve.snapshot import Snapshot
+from sel_edge.serve.snapshot import PHASES, Snapshot
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
-_PHASES = ("starting", "running", "learning", "stopping")
 _UNITS = {"flops_per_day": "flops", "flash_writes_per_day": "writes"}
 """Of resources; all others are joules."""
 
@@ -151,7 +150,7 @@ def _state(snapshot: Snapshot) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "sel_edge_start_time_seconds", "Since 1970.", value=snapshot.started_utc_s
     )
-    phases = {phase: phase == snapshot.phase for phase in _PHASES}
+    phases: dict[str, bool] = {phase: phase == snapshot.phase for phase in PHASES}
     yield StateSetMetricFamily("sel_edge_phase", "What the worker does.", value=phases)
     names = {"bundle": snapshot.bundle, "network": snapshot.network, "model": snapshot.model}
     yield InfoMetricFamily("sel_edge_network", "What runs.", value=names)

@@ -31,7 +31,7 @@ __all__ = ["Server", "WebSettings"]
 GRACE_S = 2
 """For answers under way when the server stops."""
 STOP_S = 4.0
-"""Until `stop` no longer waits."""
+"""Until `stop` no longer waits for the event loop."""
 
 
 class Server:
@@ -75,12 +75,17 @@ class Server:
         self._ready.result()
 
     def stop(self) -> None:
-        """Answer what is under way, end streams, and listen no more; may be called twice."""
+        """Answer what is under way, end streams, and listen no more; may be called twice.
+
+        Returns once slow work that a request began has ended as well, which a disk may delay.
+        """
         if self._thread is None or self._loop is None:
             return
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._end)
             self._thread.join(STOP_S)
+        if self._site is not None:
+            self._site.workshop.join()
 
     async def _serve(self, listener: socket.socket) -> None:
         try:

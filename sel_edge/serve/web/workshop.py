@@ -61,6 +61,11 @@ class Workshop:
         self._over.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def join(self) -> None:
+        """Wait for the threads of a closed one; from outside its event loop. A disk that hangs may
+        keep them for ever, and they would keep the interpreter from ending."""
+        self._threads.shutdown()
+
     @contextmanager
     def _place(self) -> Iterator[None]:
         if not self._left:

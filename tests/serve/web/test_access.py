@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from starlette.requests import HTTPConnection
 
 from sel_edge.core.errors import ConfigError
+from sel_edge.serve.web import access
 from sel_edge.serve.web.access import Keeper
 from sel_edge.serve.web.headers import HEADERS
 from sel_edge.serve.web.refusals import RefusalError
@@ -64,12 +65,17 @@ def test_every_operation_asks_for_the_token_unless_it_says_otherwise(locked, ope
         assert answer.json()["error"]["kind"] == "token"
 
 
-def test_what_is_open_tells_nothing_of_classes_or_places(locked):
+def test_what_is_open_tells_nothing_of_classes_or_places(locked, monkeypatch):
+    locked.stage.fail(f"Writing {locked.stage.snapshot().state} failed.")
+    assert locked.stage.snapshot().state in locked.client.get("/readyz").json()["error"]
+    monkeypatch.setattr(access, "is_loopback", lambda _: False)  # as if they came from elsewhere
+    assert locked.stage.snapshot().state in locked.client.get("/readyz").json()["error"]
     with locked.stranger() as stranger:
         told = [stranger.get(path).text for path in ("/healthz", "/readyz", "/api/v1/session")]
     snapshot = locked.stage.snapshot()
     for text in told:
         assert not any(name in text for name in (*snapshot.classes, snapshot.state, TOKEN))
+    locked.stage.fail("")
 
 
 @given(VISIBLE)
@@ -140,6 +146,17 @@ def test_guessing_is_slowed_down_for_the_guesser_alone():
     assert refused(found, connection(authorization=f"Bearer {TOKEN}", client="10.0.0.2")) is None
     now[0] = 21.0
     assert [refused(found, right), refused(found, wrong), refused(found, right)] == [None, 401, 429]
+
+
+def test_what_a_proxy_asks_for_stands_beside_the_session():
+    now = [0.0]
+    found = keeper(Limits(failures_per_min=1.0, session_s=100.0), lambda: now[0])
+    cookie = f"{found.cookie}={found.sign_in()}"
+    both = connection(cookie, authorization="Basic bWU6eW91")
+    assert [refused(found, both) for _ in range(3)] == [None] * 3
+    assert refused(found, connection(authorization="Basic bWU6eW91")) == 401
+    now[0] = 100.0
+    assert refused(found, both) == 401 and not found.still_may(both)
 
 
 @pytest.mark.parametrize("query", ["token=x", "Token=x", "a=1&TOKEN=", "%74oken=x"])

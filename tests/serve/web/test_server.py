@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 
 import httpx
 import pytest
 
 from sel_edge.core.errors import ConfigError
+from sel_edge.runtime.samples import SAMPLES_FILE
 from sel_edge.serve.web.server import Server
-from sel_edge.serve.web.settings import WebSettings
+from sel_edge.serve.web.settings import Limits, WebSettings
 from tests.serve.stage import Script, staged
-from tests.serve.web.visit import PATIENCE_S, until, visit
+from tests.serve.web.visit import PATIENCE_S, Visit, until, visit
 
 
 def threads() -> set[str]:
@@ -68,6 +71,33 @@ def test_nobody_who_waits_or_dawdles_keeps_the_server_from_stopping(monkeypatch)
             assert "sel-edge-web" not in threads()
         waiting.join(PATIENCE_S)
         assert [answer.status_code for answer in answers] == [202]
+
+
+def test_it_has_not_stopped_while_a_thread_of_it_works():
+    """A label waits for another process: whoever stops the server is not told that it is over."""
+    with visit() as found:
+        (frame, *_) = found.client.get("/api/v1/queue").json()["frames"]
+        store = sqlite3.connect(found.stage.state / SAMPLES_FILE, isolation_level=None)
+        store.execute("BEGIN IMMEDIATE")
+        path = f"/api/v1/queue/{frame['id']}"
+        asking = threading.Thread(target=answered, args=(found, path, {"label": "cat"}))
+        asking.start()
+        assert until(lambda: found.server._site.workshop._left < Limits().work)
+        stopping = threading.Thread(target=found.server.stop)
+        stopping.start()
+        assert until(lambda: "sel-edge-web" not in threads())
+        stopping.join(0.5)
+        assert stopping.is_alive()
+        store.execute("ROLLBACK")
+        store.close()
+        stopping.join(PATIENCE_S)
+        asking.join(PATIENCE_S)
+        assert not any("http" in name for name in threads())
+
+
+def answered(found: Visit, path: str, body: dict[str, str]) -> None:
+    with suppress(httpx.HTTPError):  # the server ends meanwhile
+        found.client.post(path, json=body)
 
 
 def test_it_listens_on_ipv6_too():
