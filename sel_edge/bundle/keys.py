@@ -19,6 +19,7 @@ from sel_edge.core.files import sha256_bytes, write_atomic
 from sel_edge.core.key_files import read_private_key, read_public_key, write_private_key
 
 KEY_BYTES, SIGNATURE_BYTES = 32, 64
+_PRIVATE, _PUBLIC = b"PRIVATE KEY-----", b"PUBLIC KEY-----"
 
 
 @dataclass(frozen=True)
@@ -130,12 +131,20 @@ def load_private_key(path: Path) -> PrivateKey:
         StorageError: it cannot be read.
     """
     content = read_private_key(path)
+    action = "Restore it from a copy; or remove it, and a new key is made that knows no earlier "
+    action += "delta."
+    if _PUBLIC in content:
+        beside = "Name the private key, which was made beside it."
+        raise _no_key(path, "it is a public one", beside)
     try:
         key = serialization.load_pem_private_key(content, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise _no_key(path, str(error)) from error
+    except TypeError as error:
+        without = "Make one without a password: `sel-edge keys new`."
+        raise _no_key(path, "it has a password", without) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise _no_key(path, "it is damaged, or another kind of file", action) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise _no_key(path, "it is of another kind")
+        raise _no_key(path, "it is of another kind", action)
     return PrivateKey(key)
 
 
@@ -147,13 +156,22 @@ def load_public_key(path: Path) -> PublicKey:
         StorageError: it cannot be read.
     """
     content = read_public_key(path)
+    action = "Get it again from whoever has the private key."
+    if is_private(content):
+        beside = f"Name its public key, {public_path(path).name}; a private one is for nobody else."
+        raise _no_key(path, "it is a private one", beside)
     try:
         key = serialization.load_pem_public_key(content)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise _no_key(path, str(error)) from error
+        raise _no_key(path, "it is damaged, or another kind of file", action) from error
     if not isinstance(key, Ed25519PublicKey):
-        raise _no_key(path, "it is of another kind")
+        raise _no_key(path, "it is of another kind", action)
     return PublicKey(key.public_bytes_raw())
+
+
+def is_private(content: bytes) -> bool:
+    """Whether a key file says that it holds a private key."""
+    return _PRIVATE in content
 
 
 def _message(purpose: str, content: bytes) -> bytes:
@@ -166,9 +184,9 @@ def _pem(key: PublicKey) -> bytes:
     )
 
 
-def _no_key(path: Path, detail: str) -> BundleError:
+def _no_key(path: Path, detail: str, action: str) -> BundleError:
     return BundleError(
         f"{path} is no key that can be used: {detail}.",
         "An Ed25519 key in a PEM file is expected.",
-        "Restore it from a copy; or remove it, and a new key is made that knows no earlier delta.",
+        action,
     )

@@ -54,8 +54,9 @@ def require_signed(bundle: Bundle, trusted: Collection[PublicKey]) -> PublicKey:
     if signer is not None and signer in trusted:
         return signer
     by = "is not signed" if signer is None else f"was signed by {signer.fingerprint}"
+    whom = "the trusted key" if len(trusted) == 1 else f"one of the {len(trusted)} trusted keys"
     raise BundleError(
         f"The bundle {bundle.path} {by}.",
-        f"A signature by one of the {len(trusted)} trusted keys is expected.",
+        f"A signature by {whom} is expected.",
         "Sign it with `sel-edge keys sign`, or trust the key of whoever signed it.",
     )

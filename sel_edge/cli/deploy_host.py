@@ -21,10 +21,13 @@ from sel_edge.data.cache import cache_directory
 from sel_edge.deploy.deployment import Deployment, Order, Outcome
 from sel_edge.deploy.fleet import GOOD, deploy_fleet
 from sel_edge.deploy.release import Health
+from sel_edge.deploy.target import host_name
 from sel_edge.deploy.unit import Service
 from sel_edge.report.wording import printable
 from sel_edge.serve.mqtt.settings import MqttSettings
+from sel_edge.serve.sources.named import check_source
 
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - only compared with
 _SECONDS = click.IntRange(1, 3600)
 
 HOST_OPTIONS: dict[str, Callable[..., Any]] = {
@@ -174,6 +177,7 @@ def deploy_to_hosts(
 def _order(bundle: Path, options: dict[str, Any]) -> Order:
     if not options["source"]:
         raise click.UsageError("Missing option '--source': a host has to know its frames.")
+    check_source(options["source"])
     return Order(
         bundle=open_bundle(bundle),
         key=open_key(options["sign"]),
@@ -244,8 +248,12 @@ def _ways_in(host: str, service: Service) -> list[str]:
     if not service.needs_token:
         tunnel = f"ssh -L {service.port}:127.0.0.1:{service.port} {host}"
         return [f"Its page: http://127.0.0.1:{service.port} here, while `{tunnel}` runs."]
+    name = host_name(host) if service.host in EVERYWHERE else host_name(service.host)
     token = f"ssh {host} cat .local/share/sel-edge/token"
-    return [f"Its page asks for the token that `{token}` shows."]
+    return [
+        f"Its page: http://{name}:{service.port} in its network.",
+        f"It asks for the token that `{token}` shows.",
+    ]
 
 
 def _fields(outcome: Outcome) -> dict[str, Any]:

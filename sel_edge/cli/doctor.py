@@ -22,12 +22,15 @@ from sel_edge.energy.meter import choose_meter
 
 EDGE = (
     "click",
+    "cryptography",
     "jinja2",
     "numpy",
     "pillow",
+    "pyserial",
     "rich",
     "safetensors",
 )
+SERVE = ("opencv-python-headless", "paho-mqtt", "prometheus-client", "starlette", "uvicorn")
 TRAIN = ("matplotlib", "nvidia-ml-py", "onnx", "onnxscript", "scikit-learn", "torch", "torchvision")
 
 
@@ -58,8 +61,9 @@ def command(as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(_as_dict(findings)))
     else:
+        width = max(len(finding.name) for finding in findings)
         for finding in findings:
-            click.echo(f"{finding.state:<9} {finding.name:<14} {finding.detail}")
+            click.echo(f"{finding.state:<9} {finding.name:<{width}} {finding.detail}")
     return (
         MissingDependencyError.exit_code
         if any(finding.state == "missing" for finding in findings)
@@ -79,7 +83,8 @@ def examine() -> list[Finding]:
     ]
     findings += [_package(name, "missing", f"pip install {name}") for name in EDGE]
     findings.append(_onnxruntime(machine["architecture"], _requirement("onnxruntime")))
-    findings += [_package(name, "optional", "pip install 'sel-edge[train]'") for name in TRAIN]
+    for extra, names in (("serve", SERVE), ("train", TRAIN)):
+        findings += [_package(n, "optional", f"pip install 'sel-edge[{extra}]'") for n in names]
     return [*findings, _gpu(), _meter(), _cache()]
 
 

@@ -10,6 +10,7 @@ import click
 from sel_edge.bundle.bundle import open_bundle
 from sel_edge.bundle.keys import (
     PublicKey,
+    is_private,
     load_private_key,
     load_public_key,
     open_key,
@@ -20,7 +21,6 @@ from sel_edge.bundle.sshsig import allowed_signer, openssh_fingerprint, openssh_
 from sel_edge.core.errors import ConfigError
 from sel_edge.core.key_files import read_public_key
 
-PRIVATE_PEM = b"-----BEGIN PRIVATE KEY-----"
 PRINCIPAL = "sel-edge"
 """Who signs releases, for `ssh-keygen -Y verify -I`."""
 
@@ -123,7 +123,7 @@ def _require_new(file: Path) -> None:
 
 
 def _public_key(file: Path) -> PublicKey:
-    if PRIVATE_PEM in read_public_key(file):
+    if is_private(read_public_key(file)):
         return load_private_key(file).public
     return load_public_key(file)
 

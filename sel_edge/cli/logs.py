@@ -5,8 +5,12 @@ from __future__ import annotations
 import click
 
 from sel_edge.cli.remote import host_argument, ssh_option
+from sel_edge.core.errors import DeployError
 from sel_edge.deploy.ssh import Conversation
 from sel_edge.report.wording import printable
+
+NO_ENTRIES = "-- No entries --"
+"""What journalctl prints instead of nothing."""
 
 
 @click.command("logs")
@@ -23,8 +27,26 @@ from sel_edge.report.wording import printable
 @ssh_option
 def command(host: str, lines: int, follow: bool, ssh_options: tuple[str, ...]) -> int:
     """Print the journal of the service on HOST."""
+    is_empty = True
     with Conversation(host, ssh_options) as board:
         board.ask("logs", lines=lines, follow=follow)
         for line in board.lines():
-            click.echo(printable(line))
+            if line != NO_ENTRIES:
+                click.echo(printable(line))
+                is_empty = False
+    if is_empty and lines and not follow:
+        raise _nothing(host, ssh_options)
     return 0
+
+
+def _nothing(host: str, ssh_options: tuple[str, ...]) -> DeployError:
+    """Why there is no line: asked anew, because a broken connection looks the same."""
+    with Conversation(host, ssh_options) as board:
+        is_bare = board.ask("state").get("current") is None
+    return DeployError(
+        f"Nothing is deployed on {host}, and its journal has no line of an earlier release."
+        if is_bare
+        else f"The journal of {host} has no line of the service.",
+        "",
+        f"`sel-edge status {host}` shows what there is.",
+    )

@@ -8,13 +8,17 @@ import click
 
 from sel_edge.cli.remote import speaker
 from sel_edge.core.errors import DeployError
+from sel_edge.deploy.patience import patiently, settled
 from sel_edge.deploy.ssh import Conversation
-from sel_edge.deploy.trial import follow
+from sel_edge.deploy.trial import follow, undecided
 from sel_edge.report.wording import printable
 
 
 def roll_back_host(host: str, to: str | None, is_dry: bool, ssh_options: tuple[str, ...]) -> int:
     """Switch a machine to the release that ran before, or to another one that is still there.
+
+    While another release is on trial, that is the one that ran before the trial, whatever this one
+    comes to.
 
     Args:
         host: as ssh takes it.
@@ -28,32 +32,50 @@ def roll_back_host(host: str, to: str | None, is_dry: bool, ssh_options: tuple[s
     Raises:
         DeployError: there is no such release, or it is no good any more.
     """
+    say = speaker("", True)
     with Conversation(host, ssh_options) as board:
+        name = _earlier(host, board.ask("state"), to)
         if is_dry:
-            click.echo(f"{host} would run release {_earlier(board.ask('state'), to)[:12]}.")
+            click.echo(f"{host} would run release {name[:12]}.")
             return 0
-        trial = str(board.ask("rollback", to=to).get("trial"))
-        verdict = follow(board, trial, ssh_options, speaker("", True))
+        if settled(board, say).get("current") == name:
+            click.echo(f"{host} runs release {name[:12]} already.")
+            return 0
+        started = patiently(lambda: board.ask("rollback", to=name), say)
+        verdict = follow(board, str(started.get("trial")), ssh_options, say)
     if verdict.result != "good":
         raise DeployError(
             f"The earlier release is no good on {host}: {verdict.reason}",
             "The machine has gone back to what it ran before.",
             f"`sel-edge logs {host}` shows what it said.",
         )
-    click.echo(f"{host} runs the earlier release.")
+    click.echo(f"{host} runs release {name[:12]}.")
     return 0
 
 
-def _earlier(state: dict[str, Any], to: str | None) -> str:
-    """Which release would be switched to, by what the machine says it has."""
-    releases = state.get("releases") if to else [{"hash": state.get("previous")}]
+def _earlier(host: str, state: dict[str, Any], to: str | None) -> str:
+    """Which release is meant, by what the machine says it has."""
+    trial = undecided(state)
+    if to is None:
+        previous = trial.get("previous") if trial else state.get("previous")
+        if previous:
+            return printable(str(previous))
+        is_bare = state.get("current") is None
+        raise _not_one(
+            f"Nothing is deployed on {host}." if is_bare else f"No other release ran on {host} yet."
+        )
+    releases = state.get("releases")
     entries = releases if isinstance(releases, list) else []
     hashes = [printable(str(e["hash"])) for e in entries if isinstance(e, dict) and e.get("hash")]
-    found = [name for name in hashes if name.startswith(to or "")]
-    if len(found) != 1:
-        raise DeployError(
-            f"{len(found)} releases can be meant.",
-            "One that ran before, or one that begins with these digits, is expected.",
-            "`sel-edge status` shows what there is.",
-        )
+    found = [name for name in hashes if name.startswith(to)]
+    if len(found) != 1 or not to:
+        raise _not_one(f"{len(found)} releases on {host} begin with {to!r}.")
     return found[0]
+
+
+def _not_one(found: str) -> DeployError:
+    return DeployError(
+        found,
+        "One that ran before, or one that begins with the digits of --to, is expected.",
+        "`sel-edge status` shows what there is.",
+    )

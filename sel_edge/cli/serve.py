@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -214,4 +215,5 @@ def _shown(host: str) -> str:
 
 
 def _say(sentence: str) -> None:
-    click.echo(printable(sentence), err=True)
+    with suppress(OSError, ValueError):  # that nobody reads the log is no reason to stop serving
+        click.echo(printable(sentence), err=True)

@@ -11,6 +11,7 @@ import click
 from sel_edge.cli.remote import hosts_argument, json_option, ssh_option
 from sel_edge.core.errors import DeployError, SelEdgeError
 from sel_edge.deploy.ssh import Conversation
+from sel_edge.deploy.trial import undecided
 from sel_edge.report.wording import printable
 
 
@@ -46,11 +47,13 @@ def _summary(state: dict[str, Any]) -> dict[str, Any]:
     """What of an agent's answer to `state` a person wants to know; nothing in it is believed."""
     readyz, service, last = (_table(state.get(name)) for name in ("readyz", "service", "last"))
     releases = state.get("releases")
-    entries = releases if isinstance(releases, list) else []
+    entries = [_table(one) for one in releases] if isinstance(releases, list) else []
+    trial = undecided(state) or {}
     return {
         "release": state.get("current"),
         "previous": state.get("previous"),
-        "releases": [str(_table(entry).get("hash")) for entry in entries],
+        "releases": [str(one.get("hash")) for one in entries],
+        "reverted": [str(one.get("hash")) for one in entries if one.get("outcome") == "reverted"],
         "ready": readyz.get("ready") is True,
         "service": service.get("ActiveState"),
         "restarts": service.get("NRestarts"),
@@ -59,7 +62,8 @@ def _summary(state: dict[str, Any]) -> dict[str, Any]:
         "phase": readyz.get("phase"),
         "error": readyz.get("error"),
         "bundle": readyz.get("bundle"),
-        "trial": _table(state.get("trial")).get("release"),
+        "trial": trial.get("release"),
+        "is_reverting": trial.get("phase") == "revert",
         "last": last or None,
         "keys": state.get("keys"),
     }
@@ -77,12 +81,16 @@ def _in_words(told: dict[str, Any]) -> list[str]:
             f"{host}: release {str(told['release'])[:12]} is {how}; service {told['service']}, "
             f"{told['restarts']} restarts, {told['frames']} frames, {told['errors']} errors."
         ]
-    if others := [name[:12] for name in told["releases"] if name != told["release"]]:
-        lines.append(f"{host}: it can go back to {', '.join(others)}.")
+    others = [name for name in told["releases"] if name not in (told["release"], told["trial"])]
+    if good := [name[:12] for name in others if name not in told["reverted"]]:
+        lines.append(f"{host}: it can go back to {', '.join(good)}.")
+    if bad := [name[:12] for name in others if name in told["reverted"]]:
+        lines.append(f"{host}: it has gone back from {', '.join(bad)}.")
     if told["error"]:
         lines.append(f"{host}: it says: {told['error']}")
     if told["trial"]:
-        lines.append(f"{host}: release {str(told['trial'])[:12]} is on trial.")
+        how = "no good, and is gone back from" if told["is_reverting"] else "on trial"
+        lines.append(f"{host}: release {str(told['trial'])[:12]} is {how}.")
     if told["last"]:
         lines.append(f"{host}: last deployment: {_last(told['last'])}")
     return lines

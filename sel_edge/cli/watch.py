@@ -52,7 +52,7 @@ roll_type = click.FloatRange(0.0, 60.0)
 )
 @click.option(
     "--cap",
-    default="9%",
+    default="10%",
     show_default=True,
     help="Storage for all clips: a share of the video's own size, or bytes such as 500MB. Until "
     "the end up to twice as much.",
@@ -122,7 +122,7 @@ def _cap_bytes(text: str, video_bytes: int) -> int:
     if match is None or float(match[1]) == 0:
         raise ConfigError(
             f"--cap {text} is neither a share nor a size.",
-            "A share such as 9% or a size such as 800kB, 500MB or 2GB is expected.",
+            "A share such as 10% or a size such as 800kB, 500MB or 2GB is expected.",
             "Correct --cap.",
         )
     if match[2] == "%":

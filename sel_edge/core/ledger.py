@@ -1,7 +1,8 @@
 """The append-only record of every decision and its cost; the only source of reports.
 
 One SQLite file in WAL mode with full synchronization. A tick and everything decided in it are one
-transaction, so that a power cut leaves whole ticks only and an SD card sees one flush per tick.
+transaction, so that a power cut leaves whole ticks only and an SD card sees one flush per tick, or,
+for a device that runs for months, one for all ticks of some seconds in which nothing was decided.
 Rows can be added, never changed or deleted: the database itself refuses it. What a full disk keeps
 from being written waits in memory and goes before whatever is recorded next.
 """
@@ -19,6 +20,7 @@ from sel_edge.core.closing import Closing
 from sel_edge.core.errors import RunDirectoryError, StorageError
 from sel_edge.core.files import storage_errors, take_lock
 from sel_edge.core.ledger_file import LEDGER, open_for_reading, open_for_writing
+from sel_edge.core.ledger_gather import Gathering, told_as_one
 from sel_edge.core.ledger_records import (
     Balances,
     ClassEmbarrassment,
@@ -84,14 +86,16 @@ class LedgerWriter(Closing):
 
     Args:
         path: the ledger file; its directory is created.
+        patience_s: how long ticks in which nothing was decided may wait in memory, to be written
+            as one. A power cut then loses what was counted of as many seconds, and no decision.
 
     Raises:
         RunDirectoryError: the file is damaged, no ledger, from another schema, or in use.
         StorageError: the disk is full, read-only or failing.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, patience_s: float = 0.0) -> None:
+        self.path, self._gathering = path, Gathering(patience_s)
         self._waiting: list[Row] = []
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,8 +113,7 @@ class LedgerWriter(Closing):
         Raises:
             RunDirectoryError: the ledger already says something else.
         """
-        if self._waiting:  # of a runtime that could not write; the next one counts its frames
-            self._write([])
+        self._settle()  # of an earlier runtime; the next one counts its frames
         with self._transaction() as database:
             database.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (key, value))
             (stored,) = database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
@@ -131,7 +134,8 @@ class LedgerWriter(Closing):
     ) -> None:
         """Add a tick with all that was decided in it, durably and in one transaction.
 
-        If that fails it is kept, and written with the next record or by `close`.
+        A tick in which nothing was decided may wait (`patience_s`). What cannot be written is kept,
+        and written with the next record or by `close`.
 
         Args:
             tick: the frames.
@@ -143,24 +147,36 @@ class LedgerWriter(Closing):
             RunDirectoryError: another process held the file for long, or it is damaged.
             StorageError: the disk is full, read-only or failing.
         """
-        rows: list[Row] = [("ticks", tick)]
-        rows += [("decisions", decision) for decision in decisions]
+        rows: list[Row] = [("decisions", decision) for decision in decisions]
         rows += [("updates", update) for update in updates]
         rows += [("levels", each) for each in levels]
         rows += [] if balances is None else [("balances", balances)]
+        if not rows and self._gathering.add(tick):
+            return
+        ticks: list[Row] = [("ticks", each) for each in told_as_one(self._gathering.take(), tick)]
         try:
-            self._write(rows)
+            self._write([*ticks, *rows])
         except (RunDirectoryError, StorageError):
-            self._waiting += rows
+            self._waiting += [*ticks, *rows]
             raise
 
     def record_session(self, session: Session) -> None:
         """Add the beginning of a session: one run of one stream by one process."""
+        self._settle()
         self._write([("sessions", session)])
 
     def record_evaluation(self, evaluation: Evaluation) -> None:
         """Add an evaluation."""
         self._write([("evaluations", evaluation)])
+
+    def flush_if_due(self) -> None:
+        """Write what has waited long enough, where nothing more is recorded for a while.
+
+        Raises:
+            RunDirectoryError, StorageError: as `record`.
+        """
+        if self._gathering.is_due:
+            self._settle()
 
     def frames(self) -> int:
         """Frames recorded so far: the number of the next frame."""
@@ -212,10 +228,9 @@ class LedgerWriter(Closing):
             last.callback(os.close, self._lock)
             last.enter_context(LEDGER.errors(self.path))
             last.callback(self._database.close)
-            if self._waiting:
-                # Whoever recorded it was told of the error; there is nothing to add to it.
-                with suppress(RunDirectoryError, StorageError):
-                    self._write([])
+            # Whoever recorded what could not be written was told of it; there is nothing to add.
+            with suppress(RunDirectoryError, StorageError):
+                self._settle()
 
     def _last(self, query: str, *parameters: str | int) -> sqlite3.Row | None:
         """The newest row that a query finds."""
@@ -223,6 +238,12 @@ class LedgerWriter(Closing):
             found = self._database.execute(f"{query} ORDER BY id DESC LIMIT 1", parameters)
             row: sqlite3.Row | None = found.fetchone()
         return row
+
+    def _settle(self) -> None:
+        """Write all that waits."""
+        self._waiting += [("ticks", tick) for tick in self._gathering.take()]
+        if self._waiting:
+            self._write([])
 
     def _write(self, rows: Iterable[Row]) -> None:
         """Add rows, all of them or none, behind those that could not be written before."""

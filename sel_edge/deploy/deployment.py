@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from threading import Lock
-from typing import Any, TypeVar
+from typing import Any
 
 from sel_edge.bundle.bundle import Bundle
 from sel_edge.bundle.keys import PrivateKey, PublicKey
 from sel_edge.core.errors import DeployError
 from sel_edge.deploy.agent.receive import room_needed
+from sel_edge.deploy.patience import Say, patiently, settled
 from sel_edge.deploy.plan import Plan, make_plan
 from sel_edge.deploy.release import Health, Release, make_release
-from sel_edge.deploy.ssh import Conversation, RefusedByBoardError, read_pieces
+from sel_edge.deploy.ssh import Conversation, read_pieces
 from sel_edge.deploy.trial import Verdict, follow
 from sel_edge.deploy.unit import Service
 from sel_edge.deploy.wheels import Platform, Wheelhouse, chosen_wheels, given_wheels
-
-PATIENCE_S = 600.0
-"""For another deployment on the same board to end."""
-PAUSE_S = 1.0
-
-Say = Callable[[str], None]
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -57,7 +50,6 @@ class Order:
         system_packages: the environment sees the board's own packages.
         health: the health window.
         ssh_options: for ssh.
-        choosing: held while wheels are chosen, once for all boards of a kind.
     """
 
     bundle: Bundle
@@ -72,7 +64,6 @@ class Order:
     system_packages: bool = False
     health: Health = field(default_factory=Health)
     ssh_options: tuple[str, ...] = ()
-    choosing: Lock = field(default_factory=Lock)
 
 
 @dataclass(frozen=True)
@@ -120,6 +111,8 @@ class Deployment:
         begun_s = time.monotonic()
         with Conversation(self._host, self._order.ssh_options) as board:
             release, plan, missing_keys = self._prepared(board)
+            for line in plan.lines(is_dry):
+                self._say(line)
             if is_dry:
                 verdict = Verdict("planned")
             else:
@@ -144,7 +137,7 @@ class Deployment:
             port=service.port,
             camera=service.source.startswith("camera"),
         )
-        facts, state = _table(answer.get("facts")), self._settled(board)
+        facts, state = _table(answer.get("facts")), settled(board, self._say)
         self._note(_read_checks(answer.get("checks")))
         missing_keys, check = self._keys(state)
         self._note([check])
@@ -153,19 +146,7 @@ class Deployment:
         plan = make_plan(state, release)
         self._note(_wheel_checks(release, plan, facts))
         self._require_fit()
-        for line in plan.lines():
-            self._say(line)
         return release, plan, missing_keys
-
-    def _settled(self, board: Conversation) -> dict[str, Any]:
-        """How the board is, once no release is on trial any more."""
-        until_s, state = time.monotonic() + PATIENCE_S, board.ask("state")
-        if state.get("trial"):
-            self._say("a release is on trial; waiting for its verdict")
-        while state.get("trial") and time.monotonic() < until_s:
-            time.sleep(PAUSE_S)
-            state = board.ask("state")
-        return state
 
     def _keys(self, state: dict[str, Any]) -> tuple[list[PublicKey], Check]:
         """Which keys the board still has to get, and whether it then takes the release."""
@@ -209,28 +190,28 @@ class Deployment:
         order = self._order
         if order.wheels is not None:
             return given_wheels(order.wheels, platform)
-        with order.choosing:
-            self._say("choosing wheels")
-            return chosen_wheels(order.cache, platform, with_index)
+        self._say("choosing wheels")
+        return chosen_wheels(order.cache, platform, with_index)
 
     def _trust(self, board: Conversation, keys: list[PublicKey]) -> None:
         if not keys:
             return
         told = [key.raw.hex() for key in keys]
         signature = board.signed(self._order.key, keys=told)
-        self._patiently(lambda: board.ask("trust", keys=told, signature=signature))
+        patiently(lambda: board.ask("trust", keys=told, signature=signature), self._say)
         for key in keys:
             self._say(f"The board trusts releases signed by {key.fingerprint} from now on.")
 
     def _done(self, board: Conversation, release: Release) -> Verdict:
-        answer = self._patiently(
-            lambda: board.ask(
-                "begin", release=release.content.decode(), signature=release.signature
-            )
+        content, signature = release.content.decode(), release.signature
+        answer = patiently(
+            lambda: board.ask("begin", release=content, signature=signature), self._say
         )
         self._send(board, release, _table(answer.get("missing")))
-        self._patiently(lambda: board.ask("install", self._say, hash=release.hash))
-        started = self._patiently(lambda: board.ask("activate", hash=release.hash))
+        patiently(lambda: board.ask("install", self._say, hash=release.hash), self._say)
+        if make_plan(settled(board, self._say), release).is_working:
+            return Verdict("unchanged")  # another workstation has sent the same one
+        started = patiently(lambda: board.ask("activate", hash=release.hash), self._say)
         if started.get("lingers") is False:
             self._say("warning: nobody is allowed to linger, so the service ends at logout.")
         self._say("switching; a release that does not get healthy is gone back from")
@@ -239,6 +220,7 @@ class Deployment:
     def _send(self, board: Conversation, release: Release, missing: dict[str, Any]) -> None:
         left = sum(release.sizes[name] for name in release.files if name in missing)
         self._say(f"sending {len(missing)} files, {left / 1e6:,.1f} MB")
+        say = cache(self._say)  # the same is not said of each piece
         for name, content in release.files.items():
             if name not in missing:
                 continue
@@ -246,22 +228,8 @@ class Deployment:
             is_offset = isinstance(there, int) and 0 <= there <= release.sizes[name]
             offset = there if is_offset else 0
             for piece in read_pieces(content, offset):
-                self._patiently(partial(board.put, release.hash, name, offset, piece))
+                patiently(partial(board.put, release.hash, name, offset, piece), say)
                 offset += len(piece)
-
-    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
-        """Ask again while the board is busy with another deployment."""
-        until_s, is_told = time.monotonic() + PATIENCE_S, False
-        while True:
-            try:
-                return ask()
-            except RefusedByBoardError as error:
-                if error.reason != "busy" or time.monotonic() > until_s:
-                    raise
-                if not is_told:
-                    self._say(f"{error.found} Waiting for it to end.")
-                    is_told = True
-            time.sleep(PAUSE_S)
 
     def _note(self, checks: Iterable[Check]) -> None:
         for check in checks:

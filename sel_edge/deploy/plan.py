@@ -10,11 +10,21 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sel_edge.deploy.release import Release
+from sel_edge.deploy.unit import without_logins
 
-SETTINGS = (
-    *("version", "bundle", "requirements", "index", "system_packages", "port", "token"),
-    *("ready_s", "watch_s"),
-)
+SETTINGS = {
+    "version": "sel-edge",
+    "bundle": "bundle",
+    "requirements": "packages",
+    "index": "pip asks its index",
+    "system_packages": "uses the board's own packages",
+    "port": "port of the page",
+    "token": "the page asks for a token",
+    "ready_s": "seconds to get ready in",
+    "watch_s": "seconds that it is watched",
+}
+"""Key of release.json -> what it is called."""
+_SHOWN_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,7 @@ class Plan:
         is_working: what runs is what would run, and works.
         added, changed, removed: paths of files.
         settings: name -> what it is (None without a release) and what it would be.
-        unit: lines of a unified diff.
+        unit: lines of a unified diff, without the logins of network cameras.
     """
 
     release: str
@@ -43,19 +53,18 @@ class Plan:
         """Everything, for JSON."""
         return asdict(self)
 
-    def lines(self) -> list[str]:
-        """The difference in words."""
+    def lines(self, is_dry: bool) -> list[str]:
+        """The difference in words.
+
+        Args:
+            is_dry: nothing is going to be changed.
+        """
+        told = [f"Release {self.release[:12]} {self._comes(is_dry)}."]
         if self.is_working:
-            return [f"Release {self.release[:12]} runs already; nothing would change."]
-        if self.current is None:
-            first = f"Release {self.release[:12]} would be the first on this board."
-        elif self.current == self.release:
-            first = f"Release {self.release[:12]} is there, does not work, and would be restarted."
-        else:
-            first = f"Release {self.release[:12]} would follow {self.current[:12]}."
-        told = [first]
+            return told
         for name, (old, new) in self.settings.items():
-            told.append(f"  {name}: {new}" if old is None else f"  {name}: {old} -> {new}")
+            before = "" if old is None else f"{_in_words(name, old)} -> "
+            told.append(f"  {SETTINGS[name]}: {before}{_in_words(name, new)}")
         if self.current is None:
             for name, count in Counter(path.partition("/")[0] for path in self.added).items():
                 told.append(
@@ -65,6 +74,16 @@ class Plan:
         for sign, paths in (("+", self.added), ("~", self.changed), ("-", self.removed)):
             told += [f"  {sign} {path}" for path in paths]
         return told + [f"  {line}" for line in self.unit]
+
+    def _comes(self, is_dry: bool) -> str:
+        """What becomes of the release, behind its name."""
+        if self.is_working:
+            return f"runs already; nothing {'would change' if is_dry else 'is changed'}"
+        if self.current is None:
+            return f"{'would be' if is_dry else 'is'} the first on this board"
+        if self.current == self.release:
+            return f"is there, does not work, and {'would be' if is_dry else 'is'} restarted"
+        return f"{'would follow' if is_dry else 'follows'} {self.current[:12]}"
 
 
 def make_plan(state: Mapping[str, Any], release: Release) -> Plan:
@@ -99,7 +118,16 @@ def _is_working(state: Mapping[str, Any], bundle: str) -> bool:
 def _unit_difference(there: Any, release: Release) -> tuple[str, ...]:
     old = there.splitlines() if isinstance(there, str) else []
     lines = difflib.unified_diff(old, release.unit.splitlines(), lineterm="", n=0)
-    return tuple(line for line in lines if not line.startswith(("---", "+++", "@@")))
+    shown = (line for line in lines if not line.startswith(("---", "+++", "@@")))
+    return tuple(without_logins(line) for line in shown)
+
+
+def _in_words(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)[:_SHOWN_DIGITS] if name == "bundle" else str(value)
 
 
 def _described(text: Any) -> dict[str, Any]:

@@ -42,6 +42,16 @@ def destination(target: str) -> str:
     return target.rstrip("/")
 
 
+def host_name(destination: str) -> str:
+    """The host in what `destination` returned, as it stands in a URL."""
+    name = destination.removeprefix("ssh://").rpartition("@")[2]
+    if name.startswith("["):
+        return name.partition("]")[0] + "]"
+    if destination.startswith("ssh://"):
+        return name.partition(":")[0]
+    return f"[{name}]" if ":" in name else name
+
+
 def read_hosts(path: Path) -> list[str]:
     """The hosts in a file, one on a line; `#` begins a comment.
 

@@ -26,6 +26,15 @@ class Verdict:
     reason: str = ""
 
 
+def undecided(state: dict[str, Any]) -> dict[str, Any] | None:
+    """The trial in a board's answer to `state`, if it has no verdict yet."""
+    trial, last = state.get("trial"), state.get("last")
+    if not isinstance(trial, dict):
+        return None
+    is_decided = isinstance(last, dict) and last.get("id") == trial.get("id")
+    return None if is_decided else trial
+
+
 def follow(
     board: Conversation, trial: str, options: Sequence[str], say: Callable[[str], None]
 ) -> Verdict:

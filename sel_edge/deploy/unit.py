@@ -11,6 +11,10 @@ from sel_edge.core.errors import ConfigError
 ROOT = "%h/.local/share/sel-edge"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
+_WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\S+')
+_CAMERA = re.compile(r"rtsps?://")
+_LOGIN = re.compile(r"//.*@")
+"""A password may have any character, also those that should have been percent-encoded."""
 _TEXT = """\
 # Made by `sel-edge deploy`; a part of the release that it lies in.
 [Unit]
@@ -40,6 +44,7 @@ PrivateUsers=yes
 ProtectSystem=strict
 ProtectHome=read-only
 ReadWritePaths={root}/state
+InaccessiblePaths=-%t/bus -%t/systemd/private
 PrivateTmp=yes
 ProtectKernelTunables=yes
 ProtectControlGroups=yes
@@ -116,6 +121,22 @@ class Service:
         )
 
 
+def without_logins(line: str) -> str:
+    """A line of a unit without user, password and query of network cameras.
+
+    Args:
+        line: of any unit, also one that this program has not made.
+    """
+    return _WORD.sub(lambda word: _without_login(word[0]), line)
+
+
+def _without_login(word: str) -> str:
+    if not _CAMERA.search(word):
+        return word
+    shown = _LOGIN.sub("//", word).partition("?")[0]
+    return shown if not word.endswith('"') or shown.endswith('"') else f'{shown}"'
+
+
 def _quoted(value: str) -> str:
     """A word of ExecStart that is taken as it is; systemd.service(5), "Command lines"."""
     escaped = _checked(value).replace("%", "%%").replace("$", "$$")
@@ -128,7 +149,7 @@ def _quoted(value: str) -> str:
 def _checked(value: str) -> str:
     if not value or not value.isprintable() or len(value) > 1000:
         raise ConfigError(
-            f"The option {value[:80]!r} cannot stand in a systemd unit.",
+            f"The option {_without_login(value)[:80]!r} cannot stand in a systemd unit.",
             "1 to 1000 printable characters are expected.",
             "Correct the option.",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import subprocess
 import sys
@@ -150,6 +151,8 @@ def given_wheels(folder: Path, platform: Platform) -> Wheelhouse:
 def chosen_wheels(cache: Path, platform: Platform, with_index: bool) -> Wheelhouse:
     """The wheels for a board; what was fetched once is used again, so that nothing changes.
 
+    One at a time chooses; who comes meanwhile waits, and finds them there.
+
     Args:
         cache: where wheels are kept.
         platform: of the board.
@@ -158,7 +161,13 @@ def chosen_wheels(cache: Path, platform: Platform, with_index: bool) -> Wheelhou
     Raises:
         DeployError: there is no fitting wheel of a package, or no network to get it from.
         MissingDependencyError: there is no pip here.
+        StorageError: the cache cannot be written.
     """
+    with _alone(cache):
+        return _chosen(cache, platform, with_index)
+
+
+def _chosen(cache: Path, platform: Platform, with_index: bool) -> Wheelhouse:
     own = own_wheel(cache)
     wanted = ["pip"] if with_index else ["pip", f"{own.resolve()}[{EXTRA}]"]
     reasons = [str(with_index), *_own_needs(own), *platform.pip_options()]
@@ -189,6 +198,17 @@ def own_wheel(cache: Path) -> Path:
             _pip("download", "--no-deps", "--only-binary", ":all:", "--dest", str(aside), wanted)
         (made,) = aside.glob("*.whl")
         return made.replace(cache / made.name)
+
+
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Be the only one that puts wheels into a cache; waits for another one to end."""
+    with storage_errors(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+        lock = (cache / ".lock").open("wb")
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

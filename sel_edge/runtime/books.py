@@ -64,6 +64,10 @@ class Books:
         self._purse.wallet.advance(self._board.clock())
         return self._purse.wallet.balances()
 
+    def flush_if_due(self) -> None:
+        """Write what waits to be told to the ledger, if it has waited long enough."""
+        self._ledger.flush_if_due()
+
     def record(
         self,
         tick: Tick,

@@ -161,12 +161,13 @@ class Runtime(Closing):
         return self._books.balances()
 
     def samples(self) -> Counts:
-        """What the sample store holds; it is written first if that is due, as batches do.
+        """What the sample store holds; it and the ledger are written first if that is due.
 
         Raises:
             RunDirectoryError: it is damaged, or another process held it for long.
             StorageError: the disk is full, read-only or failing.
         """
+        self._books.flush_if_due()
         self._store.flush_if_due()
         return self._store.counts()
 

@@ -51,6 +51,10 @@ class Capture:
         """Whether a defect has ended it."""
         return self._is_broken
 
+    def refuse(self) -> None:
+        """Count one that came by HTTP: the source is that, and refuses nothing by itself."""
+        self._refused += 1
+
     def start(self) -> None:
         """Begin."""
         self._thread.start()

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from typing import Protocol
 
 from sel_edge.core.errors import SelEdgeError
+from sel_edge.runtime.session import give_back
 from sel_edge.serve.live import LiveDevice
 from sel_edge.serve.news import News
 from sel_edge.serve.notify import Notifier
@@ -21,10 +22,18 @@ STOP_S = 4.0
 """For everything to end; systemd and people wait five seconds."""
 NAP_S = 1.0
 """Longest time between two looks at the worker."""
+TIDY_S = 20.0
+"""Between two times at which free memory is given back: what frames and answers leave free is
+scattered, so that at full speed the C library would take more and more."""
 
 
 class Outlet(Protocol):
     """Something that shows a device to others, such as a server."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it goes on, once started; if not, a defect has ended it."""
+        ...
 
     def start(self) -> None:
         """Begin; returns once it works."""
@@ -59,7 +68,7 @@ class Daemon:
             ready: called once everything has started; a sentence for people.
 
         Returns:
-            Whether it ended by a signal; if not, a defect has ended the device.
+            Whether it ended by a signal; if not, a defect has ended the device or an outlet.
 
         Raises:
             SelEdgeError: it cannot be started, or something could not be saved at its end.
@@ -86,13 +95,18 @@ class Daemon:
             raise self._device.unsaved
         return is_good
 
+    @property
+    def _is_alive(self) -> bool:
+        return self._device.is_alive and all(one.is_alive for one in self._started)
+
     def _serve(
         self, wait: Callable[[float], signal.Signals | None], ends: Sequence[signal.Signals]
     ) -> bool:
-        """Until a signal comes, or a defect ends the device; whether it was a signal."""
+        """Until a signal comes, or a defect ends any part; whether it was a signal."""
         watchdog_s, beats, news = self._notifier.watchdog_s, -1, News(self._device)
         nap_s = NAP_S if watchdog_s is None else min(NAP_S, watchdog_s / 3)
-        while self._device.is_alive:
+        tidied_s = time.monotonic()
+        while self._is_alive:
             number = wait(nap_s)
             for line in news.lines():
                 self._say(line)
@@ -105,6 +119,9 @@ class Daemon:
             if self._device.beats != beats:
                 beats = self._device.beats
                 self._notifier.alive()
+            if time.monotonic() - tidied_s > TIDY_S:
+                tidied_s = time.monotonic()
+                give_back()
         self._say(f"A defect has ended the service. Source: {self._device.source_state}.")
         return False
 

@@ -58,6 +58,10 @@ class Device(Protocol):
         """
         ...
 
+    def refused(self) -> None:
+        """A picture came by HTTP that cannot be used: count it. Called by one thread."""
+        ...
+
     def answered(self) -> None:
         """A label was given: look at it soon, even if no frame comes."""
         ...

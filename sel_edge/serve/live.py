@@ -122,6 +122,11 @@ class LiveDevice:
             raise ending() if self._stopping.is_set() else busy("Too many frames are waiting.")
         return future
 
+    def refused(self) -> None:
+        """See `Device`."""
+        if self._source.name == HTTP:
+            self._capture.refuse()
+
     def answered(self) -> None:
         """See `Device`."""
         self._worker.is_labelled = True

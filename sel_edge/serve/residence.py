@@ -22,6 +22,10 @@ from sel_edge.serve.sources.interface import Source
 
 HASH_DIGITS = 12
 """Of the bundle's hash, in the name of its state directory."""
+TICKS_WAIT_S = 30.0
+"""Ticks in which nothing was decided are written together. Two a second would take some hundred
+megabytes a week, and wear an SD card with a flush each; a power cut loses what was counted in as
+many seconds."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ def move_in(found: Found, settings: Settings, board: Board, source: str) -> Resi
     bundle, folder = found.bundle, folder_of(found.bundle, settings.state)
     seen, threads, config = NamedSource(source), settings.threads, settings.config
     with ExitStack() as stack:
-        ledger = stack.enter_context(LedgerWriter(folder / LEDGER_FILE))
+        ledger = stack.enter_context(LedgerWriter(folder / LEDGER_FILE, TICKS_WAIT_S))
         runtime = stack.enter_context(
             open_runtime(bundle, ledger, board, seen, found.budget, threads, config)
         )

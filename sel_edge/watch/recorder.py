@@ -59,7 +59,7 @@ class Recorder:
         _, packed = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         self._waiting.append((number, packed))
         if novel:
-            self._until = number + self._post
+            self._until = round(max(track.last_s for track in novel) * self._video.fps) + self._post
             if self._clip is None:
                 self._open(novel)
             self._visits |= {id(track.visit): track.visit for track in novel if track.visit}

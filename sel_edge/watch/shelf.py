@@ -15,6 +15,8 @@ from sel_edge.watch.usual import Usual, Visit
 INDEX_FILE = "index.json"
 RESERVE_BYTES = 32_000_000
 """Of the disk, that stays free."""
+LEVEL_NATS = 0.25
+"""Clips that differ by less are about as boring: of those the oldest goes."""
 UNDECIDED_TIMES = 2
 """The cap, that clips may have together before the end: all that comes first is new, and most of it
 goes when it comes again."""
@@ -105,8 +107,7 @@ class Shelf:
             StorageError: the disk is full, and not of these clips.
         """
         while self.bytes > self._room or (self._free() < 0 and self.segments):
-            # In whole nats: of what is about as boring, the oldest goes.
-            self._drop(min(self.segments, key=lambda one: (round(self.worth(one)), one.first)))
+            self._drop(min(self.segments, key=lambda one: (self._level(one), one.first)))
             self.crowded_out += 1
         if self._free() < 0:
             raise StorageError(
@@ -114,6 +115,9 @@ class Shelf:
                 f"{RESERVE_BYTES:,} bytes are to stay free.",
                 "Free some space, then run the command again.",
             )
+
+    def _level(self, segment: Segment) -> int:
+        return round(self.worth(segment) / LEVEL_NATS)
 
     def _free(self) -> int:
         return shutil.disk_usage(self._folder).free - RESERVE_BYTES

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from sel_edge.bundle.keys import open_key
+from sel_edge.cli import deploy_host
+from sel_edge.core.errors import DataError
+from sel_edge.deploy.unit import Service
 from tests.cli.boards import NOWHERE, Call
 
 BUNDLE = Path("tests/frozen/bundle-v2")
@@ -121,16 +124,17 @@ def test_inspect_answers_for_an_anchor(call: Call) -> None:
 
 @pytest.fixture
 def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Lets ssh reach a board that answers every request with the same."""
+    """Lets ssh reach a board that answers every request with the same, and prints that log."""
     program = tmp_path / "board"
     monkeypatch.setenv("SEL_EDGE_SSH", str(program))
 
-    def answers(**answer: object) -> None:
-        hello = json.dumps({"protocol": 1, "nonce": "", "agent": "", "installed": True})
+    def answers(printed: str = "", **answer: object) -> None:
+        hello = json.dumps({"protocol": 1, "nonce": ""})
         text = json.dumps({"ok": True, **answer})
         program.write_text(
             "#!/bin/sh\ncat <<'END'\n" + hello + "\nEND\n"
-            "while read line; do cat <<'END'\n" + text + "\nEND\ndone\n"
+            "while read line; do cat <<'END'\n" + text + "\nEND\n"
+            f"case $line in *logs*) printf '{printed}'; exit;; esac\ndone\n"
         )
         program.chmod(0o755)
 
@@ -149,7 +153,120 @@ def test_a_rollback_that_is_only_planned_names_what_is_there(
     board(previous=None, releases="junk")
     done = call("rollback", "pi@host", "--dry-run")
     assert done.code == 12
-    done.says("0 releases can be meant")
+    done.says("Nothing is deployed on pi@host.")
+
+
+def test_while_a_release_is_on_trial_the_one_before_the_trial_is_meant(
+    call: Call, board: Callable[..., None]
+) -> None:
+    trial = {"id": "1", "release": "c" * 64, "previous": "b" * 64, "phase": "switch"}
+    told = {"current": "c" * 64, "previous": "a" * 64, "trial": trial}
+    board(**told)
+    assert f"release {'b' * 12}." in call("rollback", "pi@host", "--dry-run").out
+    board(**{**told, "last": {"id": "1"}})  # it is decided, and is being tidied up
+    assert f"release {'a' * 12}." in call("rollback", "pi@host", "--dry-run").out
+    board(**{**told, "trial": {**trial, "previous": None}})
+    call("rollback", "pi@host", "--dry-run").says("No other release ran on pi@host yet.")
+
+
+def test_what_runs_already_is_not_gone_back_to(call: Call, board: Callable[..., None]) -> None:
+    board(current="a" * 64, releases=[{"hash": "a" * 64}])
+    done = call("rollback", "pi@host", "--to", "aaaa")
+    assert done.code == 0 and done.out == f"pi@host runs release {'a' * 12} already.\n"
+
+
+def test_where_nothing_is_deployed_each_command_says_so(
+    call: Call, board: Callable[..., None], tmp_path: Path
+) -> None:
+    board(current=None)
+    open_key(tmp_path / "key.pem")
+    purge = ("--purge", "--sign", tmp_path / "key.pem")
+    assert call("undeploy", "pi@host").out == "Nothing is deployed on pi@host.\n"
+    told = "Nothing is deployed on pi@host, and nothing is left there.\n"
+    assert call("undeploy", "pi@host", *purge).out == told
+    call("rollback", "pi@host").says("Nothing is deployed on pi@host.")
+    board(current="a" * 64)
+    assert "runs no release any more; what" in call("undeploy", "pi@host").out
+
+
+@pytest.mark.parametrize("printed", ["", r"-- No entries --\n"])
+@pytest.mark.parametrize(
+    ("current", "words"),
+    [(None, "Nothing is deployed on pi@host"), ("a" * 64, "has no line of the service")],
+)
+def test_a_log_without_a_line_is_told(
+    call: Call, board: Callable[..., None], printed: str, current: Any, words: str
+) -> None:
+    board(printed, current=current)
+    done = call("logs", "pi@host")
+    assert done.code == 12 and done.out == ""
+    done.says(words, "sel-edge status pi@host")
+    assert call("logs", "pi@host", "-n", 0).code == 0
+
+
+def test_status_tells_a_reverted_release_as_such(call: Call, board: Callable[..., None]) -> None:
+    releases = [{"hash": "a" * 64, "outcome": "good"}, {"hash": "b" * 64, "outcome": "reverted"}]
+    releases += [{"hash": "c" * 64, "outcome": "good"}]
+    trial = {"id": "1", "release": "b" * 64, "previous": "c" * 64, "phase": "revert"}
+    told = {"current": "c" * 64, "releases": releases, "trial": trial}
+    board(**told, last={"id": "1", "release": "b" * 64, "outcome": "reverted"})
+    words = call("status", "pi@host").out
+    assert "on trial" not in words
+    assert f"it can go back to {'a' * 12}.\n" in words
+    assert f"it has gone back from {'b' * 12}.\n" in words
+    assert json.loads(call("status", "pi@host", "--json").out)["reverted"] == ["b" * 64]
+    board(**told)  # not decided yet
+    assert f"release {'b' * 12} is no good, and is gone back from." in call("status", "pi@host").out
+    board(**{**told, "trial": {**trial, "phase": "switch"}})
+    assert f"release {'b' * 12} is on trial." in call("status", "pi@host").out
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("camra:0", "camera:x", "camera:0?zoom=2", "camera?size=9", "video:", "inbox"),
+        *("inbox:/a?loop=1", "video:/a?fps=x", "http://cam/", "digits:test?pace=x", "", "pictures"),
+        *("folder:/a?n=0", "/a:test?corrupt=fog:9", "/a+b", "stream:", "digits:/a"),
+    ],
+)
+def test_a_source_that_no_daemon_takes_is_refused_before_anything_is_sent(
+    call: Call, ssh: Path, tmp_path: Path, source: str
+) -> None:
+    signed = ["--sign", tmp_path / "key.pem"]
+    done = call("deploy", "pi@host", "--bundle", BUNDLE, "--source", source, *signed)
+    assert done.code == (2 if not source else DataError.exit_code) and "ource" in done.err
+    assert not ssh.exists() and not (tmp_path / "key.pem").exists()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("camera", "camera:1?size=640x480&fps=5", "video:/no/such?fps=0&loop=1", "inbox:/no/such"),
+        *("rtsp://me:pa?ss@cam/1", "http", "digits:test?n=3&pace=2", "/no/such:all?corrupt=fog:4"),
+        *("stream:folder:/a?n=3+npz:/b?loop=1", "inbox:/with%3F"),
+    ],
+)
+def test_a_source_is_not_looked_for_here(
+    call: Call, ssh: Path, tmp_path: Path, source: str
+) -> None:
+    signed = ["--sign", tmp_path / "key.pem"]
+    done = call("deploy", "pi@host", "--bundle", BUNDLE, "--source", source, *signed)
+    assert done.code == 12 and ssh.exists()
+
+
+@pytest.mark.parametrize(
+    ("listen", "target", "address"),
+    [
+        ("0.0.0.0", "pi@porch", "http://porch:8765"),  # noqa: S104
+        ("::", "ssh://pi@[::1]:2222", "http://[::1]:8765"),
+        ("10.0.0.7", "porch", "http://10.0.0.7:8765"),
+        ("127.0.0.1", "porch", "http://127.0.0.1:8765"),
+    ],
+)
+def test_where_the_page_is_is_told(listen: str, target: str, address: str) -> None:
+    told = "\n".join(deploy_host._ways_in(target, Service("http", listen)))
+    assert address in told and target in told
+    assert ("token" in told) == (listen != "127.0.0.1")
 
 
 def test_a_board_cannot_write_on_the_terminal(

@@ -61,6 +61,34 @@ def test_without_the_package_itself_nothing_is_known_of_a_range(doctor_of, monke
     assert doctor_of("aarch64", "1.99.0")["onnxruntime"]["state"] == "ok"
 
 
+def test_every_package_that_an_install_has_is_looked_at(call):
+    asked = [Requirement(line) for line in metadata.requires("sel-edge") or []]
+    listed = {"": {*doctor.EDGE, "onnxruntime"}, "serve": doctor.SERVE, "train": doctor.TRAIN}
+    for extra, names in listed.items():
+        assert set(names) == {
+            one.name
+            for one in asked
+            if (one.marker.evaluate({"extra": extra}) if one.marker else not extra)
+        }
+    lines = call("doctor").out.splitlines()
+    assert [line for line in lines if "opencv-python-headless" in line]
+
+
+def test_a_package_of_an_extra_that_is_missing_is_told_with_how_to_get_it(call, monkeypatch):
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name == "uvicorn":
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    result = call("doctor", "--json")
+    found = {one["name"]: one for one in json.loads(result.out)["findings"]}
+    assert result.code == 0 and found["uvicorn"]["state"] == "optional"
+    assert "pip install 'sel-edge[serve]'" in found["uvicorn"]["detail"]
+
+
 versions = st.lists(st.integers(0, 30), min_size=3, max_size=3).map(lambda p: ".".join(map(str, p)))
 limits = st.lists(st.integers(0, 30), min_size=2, max_size=2).map(lambda p: ".".join(map(str, p)))
 

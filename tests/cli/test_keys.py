@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from sel_edge.bundle.keys import load_private_key, load_public_key
 from sel_edge.bundle.sshsig import allowed_signer, openssh_fingerprint, openssh_key
@@ -111,3 +112,35 @@ def test_a_public_key_signs_nothing(call, bundle, key):
     result = call("keys", "sign", bundle, "--key", key.with_suffix(".pub.pem"))
     assert result.code == 4 and not (bundle / "signature").exists()
     assert call("keys", "verify", bundle).code == 2
+
+
+def test_a_key_of_the_other_kind_is_named_as_such(call, bundle, key):
+    public = key.with_suffix(".pub.pem")
+    call("keys", "sign", bundle, "--key", key)
+    private = call("keys", "verify", bundle, "--trust", key)
+    assert private.code == 4
+    private.says("it is a private one", f"Name its public key, {public.name}")
+    public.chmod(0o600)
+    told = call("keys", "sign", bundle, "--key", public)
+    told.says("it is a public one", "Name the private key")
+    for said in (private, told):
+        assert "remove" not in said.err and "PEM file. See" not in said.err
+
+
+def test_a_key_with_a_password_is_named_as_such(call, bundle, key):
+    opened = serialization.load_pem_private_key(key.read_bytes(), None)
+    locked = serialization.BestAvailableEncryption(b"hunter2")
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    key.write_bytes(opened.private_bytes(*form, locked))
+    for words in (("keys", "show", key), ("keys", "sign", bundle, "--key", key)):
+        said = call(*words)
+        assert said.code == 4
+        said.says("it has a password", "sel-edge keys new")
+
+
+def test_one_trusted_key_is_not_counted(call, bundle, key, tmp_path):
+    trusted = ["--trust", key.with_suffix(".pub.pem")]
+    call("keys", "verify", bundle, *trusted).says("A signature by the trusted key is expected.")
+    call("keys", "new", tmp_path / "b.pem")
+    two = call("keys", "verify", bundle, *trusted, "--trust", tmp_path / "b.pub.pem")
+    two.says("one of the 2 trusted keys")

@@ -22,7 +22,8 @@ CLEAN_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE}
 Journal = Callable[[str, int, str], None]
 
 # What a user's manager does in namespaces of the user, PrivateUsers=yes; the arguments are the
-# user's and group's number, "home" or "", paths that stay writable, "--" and the command.
+# user's and group's number, "home" or "", paths that stay writable, "--", files and sockets that
+# cannot be reached, "--" and the command.
 SANDBOX = """
 set -e
 uid=$1 gid=$2 home=$3; shift 3
@@ -37,6 +38,13 @@ while [ "$1" != -- ]; do
 done
 shift
 if [ "$home" ]; then mount -o "remount,bind,${flags}ro" "$HOME"; fi
+while [ "$1" != -- ]; do
+    path=${1#-}
+    if [ -e "$path" ]; then mount --bind /dev/null "$path"
+    elif [ "$path" = "$1" ]; then echo "$path: InaccessiblePaths= does not exist"; exit 226; fi
+    shift
+done
+shift
 cd "$PWD"
 exec unshare --user --map-user="$uid" --map-group="$gid" "$@"
 """
@@ -319,8 +327,9 @@ class Service:
             or self.unit.value("ProtectHome", "no") == "read-only"
         )
         arguments = [str(os.getuid()), str(os.getgid()), "home" if is_home_read_only else ""]
-        writable = self.unit.words("ReadWritePaths")
-        inner = ["sh", "-c", SANDBOX, "sandbox", *arguments, *writable, "--", *self.unit.command()]
+        for setting in ("ReadWritePaths", "InaccessiblePaths"):
+            arguments += [*self.unit.words(setting), "--"]
+        inner = ["sh", "-c", SANDBOX, "sandbox", *arguments, *self.unit.command()]
         return ["unshare", "--map-root-user", "--mount", *inner]
 
     async def _copy(self, process: asyncio.subprocess.Process) -> None:

@@ -21,7 +21,8 @@ HOME = Path(os.environ.get("HOME", "/"))
 UNITS = HOME / ".config/systemd/user"
 WANTS = UNITS / "default.target.wants"
 RUNTIME = Path(os.environ.get("XDG_RUNTIME_DIR", "/"))
-SOCKET = RUNTIME / "supervisor"
+SOCKET = RUNTIME / "systemd/private"
+"""Where systemctl finds systemd, too, if there is no bus."""
 JOURNAL = Path("/var/log/journal.jsonl")
 LINGER = Path("/var/lib/systemd/linger")
 
@@ -198,6 +199,7 @@ async def _serve() -> None:
             await writer.drain()
             writer.close()
 
+    SOCKET.parent.mkdir(exist_ok=True)
     await asyncio.start_unix_server(converse, SOCKET)
     supervisor.boot()
     await asyncio.Event().wait()

@@ -69,7 +69,7 @@ def test_equal_sources_give_an_equal_program() -> None:
 
 def test_looking_at_a_board_leaves_nothing_on_it(near: Path) -> None:
     with Conversation("board") as board:
-        assert (board.hello["protocol"], board.hello["installed"]) == (1, False)
+        assert board.hello["protocol"] == 1
         answer = board.ask("preflight", port=1, camera=False, time=0)
         state = board.ask("state")
     assert list(near.rglob("*")) == []
@@ -134,14 +134,63 @@ def test_two_workstations_send_at_once(near: Path, tmp_path: Path) -> None:
     assert [path.name for path in (root(near) / "incoming").iterdir()] == [third["hash"]]
 
 
+def test_two_workstations_send_the_same_release_at_once(near: Path, tmp_path: Path) -> None:
+    key, content = open_key(tmp_path / "key.pem"), canonical_json(described())
+    asked = {
+        "release": content.decode(),
+        "signature": sshsig(key, trust.RELEASE, content).decode(),
+    }
+    with Conversation("board") as one, Conversation("board") as two:
+        one.ask("trust", keys=[key.public.raw.hex()], signature=None)
+        name = str(one.ask("begin", **asked)["hash"])
+        assert two.ask("begin", **asked)["missing"] == dict.fromkeys(FILES, 0)
+        for path, file in FILES.items():
+            for offset in range(0, len(file), 4096):
+                for board in (one, two):
+                    board.put(name, path, offset, file[offset : offset + 4096])
+        with pytest.raises(RefusedByBoardError, match="not the next"):
+            two.put(name, "agent.pyz", 0, b"other")
+        incoming = root(near) / "incoming" / name
+        (root(near) / "releases" / name).parent.mkdir(exist_ok=True)
+        incoming.rename(root(near) / "releases" / name)  # as `install` of the first one does
+        two.put(name, "agent.pyz", 0, FILES["agent.pyz"])
+    for path, file in FILES.items():
+        assert (root(near) / "releases" / name / path).read_bytes() == file
+
+
+def test_the_state_tells_what_each_release_came_to(tmp_path: Path) -> None:
+    place = Place(tmp_path / "root")
+    for letter in "abc":
+        (place.releases / (letter * 64)).mkdir(parents=True)
+        (place.releases / (letter * 64) / "ready").touch()
+    journal = [("a", "reverted"), ("b", "good"), ("a", "good"), ("b", "reverted")]
+    lines = [json.dumps({"release": n * 64, "outcome": outcome}) for n, outcome in journal]
+    place.journal.write_text("\n".join([*lines, '7\n{"release": "' + "a" * 9]))
+    line, sink = wire({"op": "state"})
+    Talk(place, line).run()
+    state = json.loads(sink.getvalue().splitlines()[-1])
+    told = {entry["hash"][0]: entry["outcome"] for entry in state["releases"]}
+    assert told == {"a": "good", "b": "reverted", "c": None}
+    assert state["last"] == {"release": "b" * 64, "outcome": "reverted"}
+
+
+@pytest.mark.parametrize("to", [None, "a", "", 3])
+def test_a_release_that_is_not_there_is_told_in_one_sentence(tmp_path: Path, to: object) -> None:
+    line, sink = wire({"op": "rollback", "to": to})
+    Talk(Place(tmp_path / "root"), line).run()
+    answer = json.loads(sink.getvalue().splitlines()[-1])
+    assert answer["kind"] == "release" and "on this board" in answer["found"]
+    assert "cannot be used" not in answer["found"] and "Deploy again" not in answer["action"]
+
+
 def test_the_agent_that_is_there_is_the_one_that_talks(near: Path) -> None:
     root(near).mkdir(parents=True)
-    (root(near) / "agent.pyz").write_bytes(program.agent_program())
+    (root(near) / "agent.pyz").write_text('print(\'{"protocol": 1, "nonce": "mine"}\')')
     with Conversation("board") as board:
-        assert board.hello["installed"] is True
+        assert board.hello == {"protocol": 1, "nonce": "mine"}
     (root(near) / "agent.pyz").write_bytes(program.agent_program()[:5000])  # damaged
     with Conversation("board") as board:
-        assert board.hello["installed"] is False
+        assert len(board.hello["nonce"]) == 32 and board.ask("state")["current"] is None
     (root(near) / "agent.pyz").write_text("print('{\"protocol\": 2}')")
     with pytest.raises(DeployError, match="speaks version 2"):
         Conversation("board")
@@ -175,7 +224,7 @@ def test_no_request_ends_the_agent_otherwise_than_said(
     place = Place(folder / "root")
     sent = [r + b"\n" if isinstance(r, bytes) else r for r in requests if r != b""]
     line, sink = wire(*[r for r in sent if not (isinstance(r, dict) and r["op"] == "logs")])
-    Talk(place, line, SOURCES[0]).run()
+    Talk(place, line).run()
     answers = [json.loads(text) for text in sink.getvalue().splitlines()]
     assert answers[0]["protocol"] == 1
     for answer in answers[1:]:
@@ -186,7 +235,7 @@ def test_no_request_ends_the_agent_otherwise_than_said(
 
 def test_a_line_without_an_end_is_not_read_for_ever(tmp_path: Path) -> None:
     line, sink = wire(b"x" * (5 * 2**20))
-    Talk(Place(tmp_path / "root"), line, SOURCES[0]).run()
+    Talk(Place(tmp_path / "root"), line).run()
     assert json.loads(sink.getvalue().splitlines()[-1])["kind"] == "request"
 
 
@@ -201,7 +250,7 @@ def test_a_line_without_an_end_is_not_read_for_ever(tmp_path: Path) -> None:
 )
 def test_odd_values_are_answered(tmp_path: Path, request_: dict[str, Any], kind: str) -> None:
     line, sink = wire(request_, {"op": "trial"})
-    Talk(Place(tmp_path / "root"), line, SOURCES[0]).run()
+    Talk(Place(tmp_path / "root"), line).run()
     _, answer, following = (json.loads(text) for text in sink.getvalue().splitlines())
     assert answer.get("kind") == kind and following["ok"] is True
 
@@ -214,7 +263,7 @@ def test_a_board_whose_release_is_damaged_still_tells_its_state(tmp_path: Path) 
     (place.releases / ("a" * 64) / "release.json").write_bytes(bytes(100))
     place.link("current", "a" * 64)
     line, sink = wire({"op": "state"})
-    Talk(place, line, SOURCES[0]).run()
+    Talk(place, line).run()
     state = json.loads(sink.getvalue().splitlines()[-1])
     assert (state["current"], state["unit"], state["readyz"]) == ("a" * 64, None, None)
     assert {entry["hash"] for entry in state["releases"]} == {"a" * 64, "b" * 64}

@@ -135,14 +135,41 @@ def test_a_piece_waits_while_another_deployment_is_at_work(
 
         def put(self, *_: object) -> None:
             self.n_calls += 1
-            if self.n_calls == 1:
+            if self.n_calls in (1, 3):
                 raise RefusedByBoardError("board", {"kind": "busy", "found": "At work."})
 
-    monkeypatch.setattr("sel_edge.deploy.deployment.PAUSE_S", 0)
+    monkeypatch.setattr("sel_edge.deploy.patience.PAUSE_S", 0)
     assert order.wheels is not None
     wheels = Wheelhouse(tuple(sorted(order.wheels.iterdir())), "1")
     release = make_release(order.bundle, order.key, order.service, wheels, 1)
     board: Any = Board()
     said = list[str]()
-    Deployment("board", order, said.append)._send(board, release, {"sel-edge.service": 0})
-    assert board.n_calls == 2 and "At work." in said[-1]
+    missing = {"sel-edge.service": 0, "bundle/manifest.json": 0}
+    Deployment("board", order, said.append)._send(board, release, missing)
+    assert board.n_calls == 4
+    assert [line for line in said if "At work." in line] == [said[-1]]
+
+
+def test_who_sends_what_another_one_has_deployed_meanwhile_restarts_nothing(order: Order) -> None:
+    wheels = Wheelhouse(tuple(sorted((order.wheels or Path()).iterdir())), "1")
+    release = make_release(order.bundle, order.key, order.service, wheels, 1)
+
+    class Board:
+        """By the time that all was sent, another one has switched to the release."""
+
+        def __init__(self) -> None:
+            self.asked: list[str] = []
+
+        def ask(self, op: str, *_: object, **__: object) -> dict[str, Any]:
+            self.asked.append(op)
+            bundle = order.bundle.manifest.bundle_hash
+            return {
+                "missing": {},
+                "current": release.hash,
+                "service": {"ActiveState": "active"},
+                "readyz": {"ready": True, "bundle": bundle},
+            }
+
+    board: Any = Board()
+    verdict = Deployment("board", order, lambda line: None)._done(board, release)
+    assert verdict.result == "unchanged" and "activate" not in board.asked

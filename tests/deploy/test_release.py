@@ -3,6 +3,8 @@ place."""
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -122,7 +124,10 @@ def test_a_memory_that_is_none_is_refused(memory: str) -> None:
 def test_what_works_already_is_not_changed(release: Release) -> None:
     plan = make_plan(running(release), release)
     assert plan.is_working and not plan.added and not plan.settings and not plan.unit
-    assert "nothing would change" in plan.lines()[0]
+    assert [plan.lines(is_dry)[0].partition("; ")[2] for is_dry in (True, False)] == [
+        "nothing would change.",
+        "nothing is changed.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -146,11 +151,45 @@ def test_the_difference_is_told(release: Release, key: PrivateKey, wheelhouse: W
     plan = make_plan(running(release), newer)
     assert plan.changed == ("sel-edge.service",)
     assert dict(plan.settings) == {"port": (8765, 9)}
-    told = "\n".join(plan.lines())
-    assert f"would follow {release.hash[:12]}" in told and "port: 8765 -> 9" in told
-    assert any(line.startswith("  +ExecStart=") and "--port 9" in line for line in plan.lines())
+    told = "\n".join(plan.lines(is_dry=True))
+    assert f"would follow {release.hash[:12]}" in told and "port of the page: 8765 -> 9" in told
+    assert any(line.startswith("  +ExecStart=") and "--port 9" in line for line in plan.lines(True))
     first = make_plan({}, release)
-    assert set(first.added) == set(release.files) and "first on this board" in first.lines()[0]
+    assert set(first.added) == set(release.files)
+    assert "would be the first on this board" in first.lines(is_dry=True)[0]
+
+
+def test_what_is_done_is_told_in_words(release: Release, key: PrivateKey) -> None:
+    """No key of release.json, no Python, and nothing that only would be."""
+    plans = [make_plan({}, release), make_plan(running(release, current="0" * 64), release)]
+    plans.append(make_plan(running(release, readyz=None), release))
+    for plan in plans:
+        told = "\n".join(plan.lines(is_dry=False))
+        assert "would" not in told and not re.search(r"False|True|\['|ready_s|_packages", told)
+    told = "\n".join(plans[0].lines(is_dry=False))
+    assert "  pip asks its index: no" in told and "  packages: sel-edge[serve]==" in told
+    assert f"  bundle: {BUNDLE.manifest.bundle_hash[:12]}\n" in told
+
+
+@given(
+    password=st.text(
+        st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"]), min_size=9
+    )
+    .filter(str.isprintable)
+    .map(lambda text: f"{text}hunter2"),
+)
+def test_the_login_of_a_camera_is_in_no_plan(
+    release: Release, key: PrivateKey, wheelhouse: Wheelhouse, password: str
+) -> None:
+    source = f"rtsp://me:{password}@cam:554/live?token=hunter2"
+    service = Service(source, options=(("mqtt", "mqtt://me@house"),))
+    other = make_release(BUNDLE, key, service, wheelhouse, 4)
+    assert "hunter2" in other.unit
+    for state, wanted in (({}, other), (running(release), other), (running(other), release)):
+        plan = make_plan(state, wanted)
+        shown = json.dumps(plan.as_dict()) + "".join(plan.lines(is_dry=True))
+        assert "hunter2" not in shown and "rtsp://cam:554/live" in shown
+        assert "mqtt://me@house" in shown
 
 
 @given(state=st.dictionaries(st.sampled_from(["current", "release", "unit", "readyz"]), JUNK))
@@ -158,4 +197,4 @@ def test_a_board_that_talks_nonsense_is_planned_for(
     release: Release, state: dict[str, Any]
 ) -> None:
     plan = make_plan(state, release)
-    assert not plan.is_working and plan.lines()
+    assert not plan.is_working and plan.lines(is_dry=True)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sel_edge.core.errors import ConfigError
-from sel_edge.deploy.target import destination, is_host, is_port, read_hosts
+from sel_edge.deploy.target import destination, host_name, is_host, is_port, read_hosts
 
 HOSTS = ["pi@10.0.0.7", "pi", "pi@raspberrypi.local", "ssh://pi@host:2222", "a_b-c.d", "pi@[::1]"]
 
@@ -19,6 +19,21 @@ def test_hosts(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     assert destination(target) == target
     assert not is_port(target) and is_host(target)
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("pi@10.0.0.7", "10.0.0.7"),
+        ("porch", "porch"),
+        ("ssh://pi@host:2222", "host"),
+        ("ssh://pi@[fe80::1]:22", "[fe80::1]"),
+        ("ssh://[::1]", "[::1]"),
+        ("pi@fe80::1", "[fe80::1]"),
+    ],
+)
+def test_the_host_of_a_destination_can_stand_in_a_url(target: str, name: str) -> None:
+    assert host_name(destination(target)) == name
 
 
 @pytest.mark.parametrize(

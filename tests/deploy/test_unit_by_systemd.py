@@ -96,10 +96,13 @@ def test_the_daemon_is_kept_from_what_it_does_not_need(analyzed):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_stand_in_takes_both_and_reads_the_same_words(analyzed, name):
-    unit = read_unit(analyzed.home / UNITS / name, {"h": str(analyzed.home)})
+    specifiers = {"h": str(analyzed.home), "t": "/run/user/1777"}
+    unit = read_unit(analyzed.home / UNITS / name, specifiers)
     words = unit.command()
     if name == on_board.SERVICE:
         assert words[words.index("--name") + 1] == dict(SERVICE.options)["name"]
         assert unit.words("ReadWritePaths") == [f"{analyzed.home}/{ROOT}/state"]
+        hidden = ["-/run/user/1777/bus", "-/run/user/1777/systemd/private"]
+        assert unit.words("InaccessiblePaths") == hidden
     else:
         assert words[-2:] == [f"{analyzed.home}/{ROOT}/agent.pyz", "trial"]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +15,9 @@ from packaging import tags
 from packaging.utils import parse_wheel_filename
 
 from sel_edge.core.errors import DeployError
-from sel_edge.deploy.wheels import Platform, given_wheels, own_wheel
+from sel_edge.deploy import wheels
+from sel_edge.deploy.wheels import Platform, chosen_wheels, given_wheels, own_wheel
+from tests.deploy.stub import make_wheelhouse
 
 PI = Platform("aarch64", 11, 36)
 NAMES = st.builds(
@@ -88,3 +94,48 @@ def test_a_checkout_makes_the_same_wheel_every_time(tmp_path: Path) -> None:
     first, second = own_wheel(tmp_path / "a"), own_wheel(tmp_path / "b")
     assert first.name == second.name and first.read_bytes() == second.read_bytes()
     assert PI.fits(first.name)
+
+
+def test_who_chooses_at_the_same_time_waits_and_finds_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def pip(*arguments: str) -> None:
+        calls.append(arguments[0])
+        folder = Path(arguments[arguments.index("--dest") + 1])
+        time.sleep(0.2)
+        folder.mkdir()
+        (folder / "pip-1-py3-none-any.whl").touch()
+
+    own = next(make_wheelhouse(tmp_path / "own", "good").glob("sel_edge-*.whl"))
+    monkeypatch.setattr(wheels, "_pip", pip)
+    monkeypatch.setattr(wheels, "own_wheel", lambda _: own)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: chosen_wheels(tmp_path / "cache", PI, True), range(4)))
+    assert calls == ["download"] and len(set(found)) == 1
+
+
+def test_another_process_that_chooses_is_waited_for(tmp_path: Path) -> None:
+    """By the lock itself: what a process that was killed held is free."""
+    holder = "import sys, time; from pathlib import Path; from sel_edge.deploy import wheels\n"
+    holder += "with wheels._alone(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", holder, str(tmp_path)], stdout=subprocess.PIPE
+        ) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+
+        def wait() -> None:
+            with wheels._alone(tmp_path):
+                pass
+
+        try:
+            assert other.stdout is not None and other.stdout.readline() == b"held\n"
+            waiting = pool.submit(wait)
+            time.sleep(0.3)
+            assert not waiting.done()
+        finally:
+            other.kill()
+        waiting.result(timeout=30)

@@ -15,7 +15,7 @@ HONOURED = {
     "Service": {
         "Type", "ExecStart", "Restart", "RestartSec", "TimeoutStartSec", "TimeoutStopSec",
         "WatchdogSec", "NotifyAccess", "Environment", "WorkingDirectory", "UMask",
-        "PrivateUsers", "ProtectSystem", "ProtectHome", "ReadWritePaths",
+        "PrivateUsers", "ProtectSystem", "ProtectHome", "ReadWritePaths", "InaccessiblePaths",
     },
     "Install": {"WantedBy"},
 }  # fmt: skip
@@ -136,6 +136,7 @@ def _check(unit: Unit) -> None:
     if unit.value("Type", "simple") not in ("exec", "notify", "oneshot"):
         raise UnitError(f"{unit.name}: this Type is not known here")
     unit.command()
-    protected = {"ProtectSystem", "ProtectHome", "ReadWritePaths"} & unit.settings["Service"].keys()
+    protecting = {"ProtectSystem", "ProtectHome", "ReadWritePaths", "InaccessiblePaths"}
+    protected = protecting & unit.settings["Service"].keys()
     if protected and unit.value("PrivateUsers", "no") != "yes":
         raise UnitError(f"{unit.name}: a user's manager protects nothing without PrivateUsers=yes")

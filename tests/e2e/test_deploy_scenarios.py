@@ -20,7 +20,7 @@ import pytest
 from sel_edge.core.errors import DeployError
 from sel_edge.deploy.ssh import Conversation, RefusedByBoardError
 from tests.deploy.cuts import ROOT, current_bundle, is_settled, step_of, works
-from tests.deploy.pi import Pi
+from tests.deploy.pi import UID, Pi
 from tests.deploy.stub import Manner
 from tests.deploy.workstation import Workstation, ssh_for
 from tests.tools_needed import missing_tool
@@ -29,6 +29,7 @@ pytestmark = pytest.mark.proof
 
 FAILED = DeployError.exit_code
 UNITS = ".config/systemd/user"
+MANAGER = f"/run/user/{UID}/systemd/private"
 LIMIT_S = 90.0
 
 
@@ -113,6 +114,14 @@ def test_a_first_installation_needs_a_key_and_a_dry_run_changes_nothing(scene):
         assert pi.does("loginctl show-user pi --property=Linger --value").out.strip() == "yes"
 
 
+def test_where_nothing_is_deployed_every_command_says_so(scene):
+    with scene.pi("new", is_empty=True):
+        assert "nothing is deployed" in scene.desk.call("status", "new").out
+        assert "Nothing is deployed on new" in scene.desk.call("logs", "new", code=FAILED).err
+        assert "Nothing is deployed on new." in scene.desk.call("rollback", "new", code=FAILED).err
+        assert scene.desk.call("undeploy", "new").out == "Nothing is deployed on new.\n"
+
+
 def test_all_that_a_service_may_write_is_its_state(scene):
     with scene.pi("one") as pi:
         (pid,) = [pid for pid in pi.processes("sel-edge") if "serve" in _command(pid)]
@@ -121,6 +130,9 @@ def test_all_that_a_service_may_write_is_its_state(scene):
         options = {line.split()[4]: line.split()[5].split(",") for line in mounts}
         assert can_write.exists()
         assert "ro" in options["/home/pi"] and "rw" in options[f"/home/pi/{ROOT}/state"]
+        # Whoever breaks into the daemon must not have systemd start something that may do more.
+        assert pi.does(f"test -S {MANAGER}").returncode == 0
+        assert not Path(f"/proc/{pid}/root{MANAGER}").is_socket()
 
 
 def _command(pid: int) -> str:
@@ -143,6 +155,9 @@ def test_a_release_that_does_not_get_healthy_is_gone_back_from(scene, manner: Ma
         outcome = scene.deploy(*words, code=FAILED)
         assert outcome["result"] == "reverted"
         assert any(part in str(outcome["reason"]) for part in reason.split("|")), outcome["reason"]
+        status = scene.desk.call("status", "one").out
+        assert "on trial" not in status and "it can go back" not in status
+        assert f"it has gone back from {str(outcome['release'])[:12]}." in status
         assert works(pi) and current_bundle(pi) == before
         again = scene.deploy(*scene.desk.deploy_words("one", "other", "bundle-v2"))
         assert again["result"] == "good" and works(pi) and current_bundle(pi) != before
@@ -361,3 +376,12 @@ def test_two_workstations_at_once_end_in_one_working_release(scene):
         results = list(pool.map(lambda order: scene.desk.deploy(pi, order).result, orders))
         assert set(results) <= {"good", "unchanged"}
         assert works(pi) and is_settled(pi)
+
+
+def test_two_workstations_with_the_same_release_switch_to_it_once(scene):
+    with scene.pi("one") as pi, ThreadPoolExecutor(2) as pool:
+        before = starts(pi)
+        order = scene.desk.order("other", "bundle-v2")
+        results = list(pool.map(lambda _: scene.desk.deploy(pi, order).result, range(2)))
+        assert sorted(results) == ["good", "unchanged"]
+        assert works(pi) and is_settled(pi) and starts(pi) == before + 1

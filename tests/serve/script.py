@@ -64,6 +64,7 @@ class Life:
         classes: that it knows; learned ones come behind the bundle's.
         frame: frames seen.
         dropped: frames let go.
+        refused: pictures that could not be used.
         phase: what the worker does.
         points, events: as in a snapshot.
         newest: the newest answer with its frame; None before the first.
@@ -73,7 +74,7 @@ class Life:
         self._script, self._commit = script, commit
         self.started = started
         self.classes = list(script.classes)
-        self.frame = self.dropped = 0
+        self.frame = self.dropped = self.refused = 0
         self.phase: Phase = "running"
         self.points: deque[Point] = deque(maxlen=240)
         self.events: deque[Event] = deque(maxlen=200)

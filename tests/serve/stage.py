@@ -107,6 +107,12 @@ class Stage:
         kind = int(picture.sum(dtype=np.int64)) % len(self.script.classes)
         return self._done(lambda: self._life.see(picture, kind))
 
+    def refused(self) -> None:
+        """Count it."""
+        with self._changed:
+            self._life.refused += 1
+            self._publish()
+
     def answered(self) -> None:
         """Count again what waits."""
         with self._changed:
@@ -251,7 +257,7 @@ class Stage:
             flow=Flow(
                 seen=life.frame,
                 dropped=life.dropped,
-                refused=0,
+                refused=life.refused,
                 frames_per_s=1 / FRAME_S if life.frame else 0.0,
                 source=self.script.source,
                 source_state="running",

@@ -42,6 +42,19 @@ serve.named_board = lambda profile: replace(machine.named_board(profile), heat=h
 main()
 """
 """A thermometer that hangs in its driver, once the service has begun."""
+DEAF = """
+import asyncio
+from sel_edge.cli.main import main
+import uvicorn
+
+async def die(self):
+    await asyncio.sleep(0.5)
+    raise RuntimeError("a defect")
+
+uvicorn.Server.main_loop = die
+main()
+"""
+"""A web server with a defect."""
 
 
 @pytest.fixture(scope="module")
@@ -246,3 +259,24 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=WAIT_S,
     )
+
+
+def test_a_dead_web_server_ends_it_with_an_error(daemon) -> None:
+    one = daemon("http", program=DEAF)
+    one.ready()
+    assert one.process.wait(WAIT_S) == 1
+    assert "A defect has ended the service." in one.process.stderr.read()
+    assert one.manager.next("STOPPING=1")
+
+
+def test_it_goes_on_when_nobody_reads_its_log(daemon) -> None:
+    one = daemon("http")
+    address = one.ready()
+    with Path(os.devnull).open("rb") as nothing:  # in place of the other end of the log
+        os.dup2(nothing.fileno(), one.process.stderr.fileno())
+    for _ in range(2):
+        one.process.send_signal(signal.SIGHUP)
+        assert one.manager.next("RELOADING=1") and one.manager.next("READY=1")
+    assert told(address, "readyz")["ready"]
+    assert told(address, "api/v1/events")["events"][-1]["kind"] == "reload"
+    assert one.end()[0] == 0

@@ -82,7 +82,7 @@ class TestAnswering:
         with living(settings, Played(frames, is_patient=True)) as device:
             snapshot = until(device, lambda one: one.flow.seen == 300)
             assert snapshot.flow.dropped == 0
-            ticks = read_ledger(device.state / LEDGER_FILE).ticks
+        ticks = read_ledger(device.state / LEDGER_FILE).ticks
         assert sum(tick.n for tick in ticks) == 300
 
     def test_frames_that_come_too_fast_are_dropped_and_none_is_answered_twice(

@@ -22,7 +22,7 @@ from sel_edge.core.errors import (
 from sel_edge.core.ledger import LEDGER_FILE, read_ledger
 from sel_edge.runtime.slot_history import read_history
 from sel_edge.runtime.slots import KEY_FILE, SLOTS_DIRECTORY
-from sel_edge.serve import trouble
+from sel_edge.serve import residence, trouble
 from sel_edge.serve.device import BusyError
 from sel_edge.serve.live import LiveDevice
 from sel_edge.serve.residence import Settings
@@ -231,6 +231,7 @@ class TestTrouble:
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(trouble, "FIRST_PAUSE_S", 0.01)
         monkeypatch.setattr(trouble, "LONGEST_PAUSE_S", 0.05)
+        monkeypatch.setattr(residence, "TICKS_WAIT_S", 0.0)
 
     def test_with_a_full_disk_it_goes_on_answering_and_says_so(self, taught: Settings) -> None:
         with living(taught, "http") as device:

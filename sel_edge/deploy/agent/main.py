@@ -12,9 +12,9 @@ from typing import Any
 
 from . import preflight, receive, service, trust
 from .install import install, unwritable
-from .place import HASH, Place, sha256_file
+from .place import HASH, Place
 from .process import pass_on
-from .release import FILE, load_release, wrong
+from .release import FILE, load_release
 from .trial import open_trial, require_no_trial, resume_trial, run_trial
 from .wire import Refusal, Wire, field, malformed
 
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         run_trial(place)
     elif arguments == ["talk"]:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the request under way is done to its end
-        Talk(place, Wire(sys.stdin.buffer, sys.stdout.buffer), Path(sys.argv[0])).run()
+        Talk(place, Wire(sys.stdin.buffer, sys.stdout.buffer)).run()
     else:
         print("usage: agent.pyz talk|trial|version", file=sys.stderr)
         return 2
@@ -48,27 +48,17 @@ class Talk:
     Args:
         place: the folder of the releases.
         wire: to the workstation.
-        program: this program's file.
     """
 
-    def __init__(self, place: Place, wire: Wire, program: Path) -> None:
-        self._place, self._wire, self._program = place, wire, program
+    def __init__(self, place: Place, wire: Wire) -> None:
+        self._place, self._wire = place, wire
         self._nonce = secrets.token_hex(16)
         self._claim: int | None = None
 
     def run(self) -> None:
         """Answer until the input ends."""
-        place = self._place
-        resume_trial(place)
-        self._wire.send(
-            {
-                "protocol": PROTOCOL,
-                "agent": sha256_file(self._program),
-                "installed": self._program.resolve() == place.agent.resolve(),
-                "root": str(place.root),
-                "nonce": self._nonce,
-            }
-        )
+        resume_trial(self._place)
+        self._wire.send({"protocol": PROTOCOL, "nonce": self._nonce})
         while self._answer():
             pass
 
@@ -124,13 +114,17 @@ class Talk:
         place = self._place
         current = place.linked("current")
         texts = {name: place.text(name, FILE) for name in place.installed()}
+        outcomes = place.outcomes()
         return {
             "current": current,
             "release": current and texts.get(current),
             "unit": current and place.text(current, service.SERVICE),
             "readyz": current and self._readyz(current),
             "previous": place.linked("previous"),
-            "releases": [{"hash": name, "release": text} for name, text in texts.items()],
+            "releases": [
+                {"hash": name, "release": text, "outcome": outcomes.get(name)}
+                for name, text in texts.items()
+            ],
             "keys": trust.fingerprints(place),
             "trial": place.open_trial(),
             "last": place.last(),
@@ -174,11 +168,11 @@ class Talk:
         if to is None:
             previous = self._place.linked("previous")
             if previous is None:
-                raise wrong("no other one ran before on this board")
+                raise _not_one("No other release ran before on this board.")
             return previous
         found = [name for name in self._place.installed() if name.startswith(str(to))]
         if len(found) != 1 or not to:
-            raise wrong(f"{len(found)} releases on this board begin with {str(to)[:64]!r}")
+            raise _not_one(f"{len(found)} releases on this board begin with {str(to)[:64]!r}.")
         return found[0]
 
     def _undeploy(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -206,3 +200,12 @@ def _hash(request: dict[str, Any]) -> str:
     if not HASH.fullmatch(name):
         raise malformed("A release is named by no hash.")
     return name
+
+
+def _not_one(found: str) -> Refusal:
+    return Refusal(
+        "release",
+        found,
+        "A release that is still on the board is expected.",
+        "`sel-edge status` shows what there is.",
+    )

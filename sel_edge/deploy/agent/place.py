@@ -102,16 +102,30 @@ class Place:
         return trial
 
     def last(self) -> dict[str, Any] | None:
-        """The newest line of the journal; lines that a power cut has torn do not count."""
+        """The newest line of the journal."""
+        return next(self._lines(), None)
+
+    def outcomes(self) -> dict[str, str]:
+        """What the last trial of each release came to, by the journal."""
+        found: dict[str, str] = {}
+        for line in self._lines():
+            found.setdefault(str(line.get("release")), str(line.get("outcome")))
+        return found
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        """The lines of the journal, the newest first; those that a power cut has torn do not
+        count."""
         try:
             lines = self.journal.read_bytes().splitlines()
         except FileNotFoundError:
-            return None
+            return
         for line in reversed(lines):
-            with contextlib.suppress(ValueError):
-                entry: dict[str, Any] = json.loads(line)
-                return entry
-        return None
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict):
+                yield entry
 
     def clear(self, with_state: bool) -> None:
         """Remove everything but what was learned and whom the board trusts; or that, too.

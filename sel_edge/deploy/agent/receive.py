@@ -60,7 +60,8 @@ def claim(folder: Path) -> int:
 
 
 def put(place: Place, request: dict[str, Any], content: bytes) -> dict[str, Any]:
-    """Append a piece to a file.
+    """Append a piece to a file. What another workstation, which sends the same release, has
+    brought of it meanwhile is compared.
 
     Raises:
         Refusal: it is not the next piece of a file that is missing, or the file is another one.
@@ -72,8 +73,9 @@ def put(place: Place, request: dict[str, Any], content: bytes) -> dict[str, Any]
     )
     if not HASH.fullmatch(name):
         raise malformed("A file is for no release.")
-    folder = place.incoming / name
-    if not folder.is_dir():
+    places = (place.incoming / name, place.releases / name)
+    folder = next((path for path in places if path.is_dir()), None)
+    if folder is None:
         raise Refusal(
             "release",
             "What was received of this release is not there any more.",
@@ -85,9 +87,11 @@ def put(place: Place, request: dict[str, Any], content: bytes) -> dict[str, Any]
         raise malformed("A file is none of the release.")
     target = folder / path
     has = target.stat().st_size if target.is_file() else 0
-    if offset != has or offset + len(content) > member.bytes:
+    known = _bytes_at(target, offset, len(content)) if 0 <= offset < has else b""
+    is_next = 0 <= offset <= has and content.startswith(known)
+    if not is_next or offset + len(content) > member.bytes:
         raise malformed(f"{len(content)} bytes at {offset} are not the next of {has}.")
-    _append(target, content)
+    _append(target, content[len(known) :])
     if offset + len(content) == member.bytes and sha256_file(target) != member.sha256:
         target.unlink()
         raise wrong(f"its file {path} arrived with another hash")
@@ -136,6 +140,12 @@ def _damage(place: Place, release: Release) -> str:
     except Refusal as refusal:
         return refusal.found
     return ""
+
+
+def _bytes_at(target: Path, offset: int, size: int) -> bytes:
+    with target.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
 
 
 def _append(target: Path, content: bytes) -> None:

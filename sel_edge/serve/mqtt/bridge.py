@@ -63,6 +63,11 @@ class Bridge:
         self._adapting: Future[tuple[str, ...]] | None = None
         self._adapted: dict[str, bytes] = {}
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the device is looked at, be the broker there or not."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begin; returns at once, whether the broker is there or not.
 

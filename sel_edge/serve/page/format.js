@@ -1,12 +1,15 @@
-// Numbers, times and kinds of decisions as people read them.
+// Numbers, times and kinds of decisions as people read them. By hand: `Intl` takes longer to load
+// than everything else here together.
 
 export const UNKNOWN = "–";
 const NBSP = "\u00a0";
 const PREFIXES = ["µ", "m", "", "k", "M", "G", "T", "P", "E"];
-const WHOLE = new Intl.NumberFormat("en");
-const DIGITS = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 
-export const count = (number) => WHOLE.format(number);
+const two = (number) => String(number).padStart(2, "0");
+
+/** A whole number, with commas between thousands. */
+export const count = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, ",");
 
 export const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
@@ -20,16 +23,16 @@ export function scaled(value, unit) {
   if (!Number.isFinite(value) || value === 0) return `${value}${NBSP}${unit}`;
   let power = Math.min(Math.max(Math.floor(Math.log10(Math.abs(value)) / 3), -2), 6);
   if (Number((Math.abs(value) / 1000 ** power).toPrecision(3)) >= 1000 && power < 6) power += 1;
-  return `${DIGITS.format(value / 1000 ** power)}${NBSP}${PREFIXES[power + 2]}${unit}`;
+  const digits = Number((value / 1000 ** power).toPrecision(3));
+  return `${digits}${NBSP}${PREFIXES[power + 2]}${unit}`;
 }
 
 export function duration(seconds) {
   const s = Math.max(0, Math.round(seconds));
-  const pad = (number) => String(number).padStart(2, "0");
   if (s < 60) return `${s}${NBSP}s`;
   if (s < 3600) return `${Math.floor(s / 60)}${NBSP}min`;
   if (s < 86400)
-    return `${Math.floor(s / 3600)}${NBSP}h${NBSP}${pad(Math.floor((s % 3600) / 60))}${NBSP}min`;
+    return `${Math.floor(s / 3600)}${NBSP}h${NBSP}${two(Math.floor((s % 3600) / 60))}${NBSP}min`;
   return `${Math.floor(s / 86400)}${NBSP}d${NBSP}${Math.floor((s % 86400) / 3600)}${NBSP}h`;
 }
 
@@ -37,12 +40,14 @@ export function duration(seconds) {
 export function clock(utc_s, now_s = utc_s) {
   const date = new Date(1000 * utc_s);
   const isToday = date.toDateString() === new Date(1000 * now_s).toDateString();
-  const time = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
-  return date.toLocaleString(
-    "en-GB",
-    isToday ? { ...time, second: "2-digit" } : { ...time, day: "numeric", month: "short" },
-  );
+  return isToday ? `${minutes(date)}:${two(date.getSeconds())}` : `${day(date)}, ${minutes(date)}`;
 }
+
+/** "14:03" */
+export const minutes = (date) => `${two(date.getHours())}:${two(date.getMinutes())}`;
+
+/** "12 Jun" */
+export const day = (date) => `${date.getDate()} ${MONTHS[date.getMonth()]}`;
 
 export const short = (hash) => hash.slice(0, 12);
 

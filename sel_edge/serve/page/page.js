@@ -5,6 +5,7 @@ import { Connection } from "./connection.js";
 import { Decisions } from "./decisions.js";
 import { disable, find, named, say } from "./dom.js";
 import { Embarrassment } from "./embarrassment.js";
+import { first, look } from "./first.js";
 import { clock, count, counted, kindInWords, names, short } from "./format.js";
 import { Live } from "./live.js";
 import { Queue } from "./queue.js";
@@ -179,15 +180,15 @@ async function adapt() {
   }
 }
 
-async function start() {
+async function start(looking) {
   try {
-    const { token_needed, signed_in } = await get("session");
-    find("logout-part").hidden = !token_needed;
-    if (!signed_in) {
+    const { session, status: news } = await looking;
+    find("logout-part").hidden = !session.token_needed;
+    if (news === null) {
       showLogin();
       return;
     }
-    show(await get("status"));
+    show(news);
     await getEvents();
   } catch {
     // the connection tries again, and says so
@@ -212,7 +213,7 @@ async function logIn(event) {
     await post("session", { token: find("token").value });
     find("token").value = "";
     find("login").hidden = true;
-    await start();
+    await start(look());
     find("questions").focus({ preventScroll: true });
   } catch (error) {
     say(find("login-error"), error.status === 401 ? "The token is wrong." : error.message);
@@ -281,4 +282,4 @@ find("keys-on").addEventListener("change", ({ target }) => {
 });
 document.addEventListener("keydown", press);
 showTheme();
-start();
+start(first);

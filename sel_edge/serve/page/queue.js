@@ -8,6 +8,8 @@ import { ClassPad } from "./pad.js";
 const LIMIT = 24;
 /** Pixels of a side up to which every one of them is drawn as a square. */
 const SMALL = 160;
+/** Said of an answer to a frame that the device does not hold any more. */
+const LATE = "It waits no more, so the answer counts only if the device still remembers it.";
 const pictureOf = (id) => `api/v1/queue/${encodeURIComponent(id)}/picture`;
 const meant = (label) => (label === null ? "not useful" : label);
 
@@ -76,9 +78,9 @@ export class Queue {
     this.#isSending = true;
     set(find("question"), { "aria-busy": "true" });
     try {
-      await post(`queue/${encodeURIComponent(item.id)}`, { label });
+      const { effect } = await post(`queue/${encodeURIComponent(item.id)}`, { label });
       if (label !== null) this.#pad.remember(label);
-      this.#conclude(item, label);
+      this.#conclude(item, label, effect === "deferred");
     } catch (error) {
       this.#report(error);
       this.reload();
@@ -151,14 +153,15 @@ export class Queue {
     find("question").focus();
   }
 
-  #conclude(item, label) {
+  #conclude(item, label, isLate) {
     const place = this.#items.indexOf(item);
     this.#items = this.#items.filter((other) => other !== item);
-    this.#last = { item, label };
+    this.#last = { item, label, isLate };
     this.#isOutdated = true;
     const next = this.#items[Math.min(place, this.#items.length - 1)] ?? null;
     const rest = next === null ? "Nothing else waits." : `Next: it said ${next.predicted}.`;
-    this.#announce(`Frame ${count(item.number)} is ${meant(label)}. ${rest}`);
+    const late = isLate ? `${LATE} ` : "";
+    this.#announce(`Frame ${count(item.number)} is ${meant(label)}. ${late}${rest}`);
     this.#turnTo(next);
   }
 
@@ -244,11 +247,12 @@ export class Queue {
   #showLast() {
     find("last-answer").hidden = this.#last === null;
     if (this.#last === null) return;
-    const { item, label } = this.#last;
+    const { item, label, isLate } = this.#last;
     const words = label === null ? "is not useful" : "is ";
     find("last-words").replaceChildren(
       `Frame ${count(item.number)} ${words}`,
       ...(label === null ? [] : [element("b", {}, named(label))]),
+      isLate ? `. ${LATE}` : "",
     );
   }
 }

@@ -1,7 +1,7 @@
 // The large chart: embarrassment over time with what was decided meanwhile.
 
 import { say, set, svg } from "./dom.js";
-import { clock, count, nats, roundUp } from "./format.js";
+import { clock, count, day, minutes, nats, roundUp } from "./format.js";
 
 const HEIGHT = 196;
 const EDGE = { left: 34, right: 10, top: 12, bottom: 44 };
@@ -16,6 +16,7 @@ const DAY_S = 86400;
 export class TimeChart {
   #svg;
   #readout;
+  #width = 0;
   #data = null;
   #chosen = null;
 
@@ -23,7 +24,10 @@ export class TimeChart {
   constructor(node, readout) {
     this.#svg = node;
     this.#readout = readout;
-    new ResizeObserver(() => this.#draw()).observe(node);
+    new ResizeObserver(([{ contentRect }]) => {
+      this.#width = contentRect.width;
+      this.#draw();
+    }).observe(node);
     node.addEventListener("pointermove", (event) => this.#point(event));
     node.addEventListener("pointerdown", (event) => this.#point(event));
     node.addEventListener("pointerleave", () => this.#choose(null));
@@ -43,7 +47,7 @@ export class TimeChart {
 
   #scales() {
     const { curve, normal } = this.#data;
-    const width = Math.max(this.#svg.clientWidth, 200);
+    const width = Math.max(this.#width, 200);
     const first = curve[0].t;
     const span = Math.max(curve.at(-1).t - first, 1);
     const most = roundUp(Math.max(0.2, normal ?? 0, ...curve.map(({ value }) => value)));
@@ -60,7 +64,7 @@ export class TimeChart {
   }
 
   #draw() {
-    if (this.#data === null) return;
+    if (this.#data === null || this.#width === 0) return;
     const { curve } = this.#data;
     if (curve.length === 0) {
       this.#svg.replaceChildren();
@@ -159,9 +163,8 @@ function times({ width, first, span, x }) {
 
 function tickInWords(t, step) {
   const date = new Date(1000 * t);
-  if (step >= DAY_S) return date.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
-  const time = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
-  return date.toLocaleTimeString("en-GB", step < 60 ? { ...time, second: "2-digit" } : time);
+  if (step >= DAY_S) return day(date);
+  return step < 60 ? clock(t) : minutes(date);
 }
 
 /** The curve, what of it lies above normal, and the normal level. */

@@ -14,13 +14,16 @@ In PATH and DIR the characters ``% ?`` are percent-encoded. `fps` and `pace` are
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote
 
 from sel_edge.core.errors import DataError
+from sel_edge.data.corruptions import check_corruption
+from sel_edge.data.spec import parse_stream
 from sel_edge.serve.sources.http import HttpSource
 from sel_edge.serve.sources.inbox import InboxSource
 from sel_edge.serve.sources.interface import HTTP, Source
@@ -35,6 +38,7 @@ STREAM_FPS = 10.0
 MAX_FPS = 100_000.0
 MAX_SIDE = 8_192
 _KEYS = {"camera": ("size", "fps"), "video": ("fps", "loop"), "inbox": ()}
+RTSP = ("rtsp", "rtsps")
 _CAMERA = re.compile(r"[0-9]{1,3}")
 _NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _SIZE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
@@ -51,15 +55,13 @@ def open_source(text: str, memory: Path) -> Source:
         DataError: the text, or what it names, cannot be used.
         MissingDependencyError: a package that it needs is missing.
     """
-    kind = re.split(r"[:?]", text, maxsplit=1)[0]
+    kind = _kind(text)
     if text == HTTP:
         return HttpSource()
-    if kind in ("rtsp", "rtsps"):
+    if kind in RTSP:
         from sel_edge.serve.sources.opencv import RtspSource
 
         return RtspSource(text)
-    if kind in (HTTP, "https"):
-        refuse(text, "http stands alone: pictures are sent to this device, none are fetched.")
     if kind not in _KEYS:
         return _stream(text)
     asked = _parsed(text, kind)
@@ -72,6 +74,38 @@ def open_source(text: str, memory: Path) -> Source:
     from sel_edge.serve.sources.camera import open_camera
 
     return open_camera(text, asked.camera(), asked.size(), asked.fps() or None)
+
+
+def check_source(text: str) -> None:
+    """Check the grammar of a name that another machine is to open: nothing is looked for here.
+
+    Args:
+        text: SOURCE.
+
+    Raises:
+        DataError: no machine can use it.
+    """
+    kind = _kind(text)
+    if text == HTTP or kind in RTSP:
+        return
+    if kind not in _KEYS:
+        _check_stream(text)
+        return
+    asked = _parsed(text, kind)
+    if kind == "camera":
+        asked.camera()
+        asked.size()
+    elif not asked.place:
+        refuse(text, "The name of a file or folder is expected behind the colon.")
+    asked.fps()
+    asked.loop()
+
+
+def _kind(text: str) -> str:
+    kind = re.split(r"[:?]", text, maxsplit=1)[0]
+    if kind in (HTTP, "https") and text != HTTP:
+        refuse(text, "http stands alone: pictures are sent to this device, none are fetched.")
+    return kind
 
 
 @dataclass(frozen=True)
@@ -139,7 +173,35 @@ def _parsed(text: str, kind: str) -> _Asked:
 
 
 def _stream(text: str) -> StreamSource:
-    """A stream; keys of this module may stand behind those of its last segment."""
+    spec, fps, is_endless = _split_stream(text)
+    with _naming_all_kinds():
+        return StreamSource(text, spec, STREAM_FPS if fps is None else fps, is_endless)
+
+
+def _check_stream(text: str) -> None:
+    spec, _, _ = _split_stream(text)
+    with _naming_all_kinds():
+        for segment in parse_stream(spec):
+            if segment.corrupt:
+                check_corruption(*segment.corrupt)
+            # Most likely a misspelt kind; the daemon's own folder is nothing that a user names.
+            if segment.source.kind == "path" and not Path(segment.source.path or "").is_absolute():
+                refuse(text, "It names no kind of source, and no absolute path.")
+
+
+@contextmanager
+def _naming_all_kinds() -> Iterator[None]:
+    """Whoever meant another kind of source learns what there is."""
+    try:
+        yield
+    except DataError as error:
+        action = error.action if GRAMMAR in error.action else f"{error.action} {GRAMMAR}"
+        raise DataError(error.found, error.expected, action) from error
+
+
+def _split_stream(text: str) -> tuple[str, float | None, bool]:
+    """SPEC, frames per second and whether it is endless; the keys of this module may stand behind
+    those of the last segment."""
     spec, fps, is_endless = text.removeprefix("stream:"), None, False
     head, question, tail = spec.rpartition("?")
     if question and "+" not in tail:
@@ -148,10 +210,7 @@ def _stream(text: str) -> StreamSource:
         others = "&".join("".join(pair) for pair in pairs if pair[0] not in own)
         spec = f"{head}?{others}" if others else head
         fps, is_endless = rate(text, "pace", own), loop(text, own)
-    try:
-        return StreamSource(text, spec, STREAM_FPS if fps is None else fps, is_endless)
-    except DataError as error:  # whoever meant another kind of source learns what there is
-        raise DataError(error.found, error.expected, f"{error.action} {GRAMMAR}") from error
+    return spec, fps, is_endless
 
 
 def rate(text: str, key: str, keys: Mapping[str, str]) -> float | None:

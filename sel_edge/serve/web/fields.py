@@ -42,13 +42,15 @@ class Text:
         name, about: for the document.
         pattern: of the whole text, in words that Python and ECMAScript share.
         longest: characters.
+        wanted: the same for people, a noun phrase.
         or_null: whether null may stand in its place.
     """
 
     name: str
     about: str
-    pattern: str = ".*"
-    longest: int = 255
+    pattern: str
+    longest: int
+    wanted: str
     or_null: bool = False
 
     def schema(self) -> dict[str, Any]:
@@ -62,7 +64,7 @@ class Text:
             return None
         is_text = isinstance(value, str) and len(value) <= self.longest
         if not is_text or not re.fullmatch(self.pattern, value):
-            raise ValueError(f"a text of at most {self.longest} characters like {self.pattern}")
+            raise ValueError(self.wanted)
         return str(value)
 
 

@@ -10,7 +10,6 @@ from prometheus_client.core import (
     GaugeMetricFamily,
     InfoMetricFamily,
     Metric,
-    StateSetMetricFamily,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
@@ -150,7 +149,9 @@ def _state(snapshot: Snapshot) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "sel_edge_start_time_seconds", "Since 1970.", value=snapshot.started_utc_s
     )
-    phases: dict[str, bool] = {phase: phase == snapshot.phase for phase in PHASES}
-    yield StateSetMetricFamily("sel_edge_phase", "What the worker does.", value=phases)
+    now = GaugeMetricFamily("sel_edge_phase", "1 for what the worker does.", labels=("phase",))
+    for phase in PHASES:
+        now.add_metric([phase], float(phase == snapshot.phase))
+    yield now
     names = {"bundle": snapshot.bundle, "network": snapshot.network, "model": snapshot.model}
     yield InfoMetricFamily("sel_edge_network", "What runs.", value=names)

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sel_edge.core.errors import DataError
 from sel_edge.serve.device import Picture
 from sel_edge.serve.web.fields import Field, Text, Whole, read_object, read_path, read_query
 from sel_edge.serve.web.pictures import read_picture
@@ -132,7 +133,11 @@ async def _with_picture(
     async with site.frames.one():
         async with site.pictures.one():
             body = await read_body(site, request, site.limits.picture_bytes)
-            picture = await site.workshop.run(partial(read_picture, body, media_type))
+            try:
+                picture = await site.workshop.run(partial(read_picture, body, media_type))
+            except DataError:
+                site.device.refused()
+                raise
         return await operation.run(site, Call(request, values, picture))
 
 
@@ -180,7 +185,12 @@ def _require_type(request: Request, expected: tuple[str, ...]) -> str:
     """The media type of a body, if it is one of those expected."""
     found = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if found not in expected:
-        rule = f"Content-Type is {' or '.join(expected)}."
-        trouble = Trouble("request", f"Content-Type is {ascii(found)[:80]}.", rule, "Correct it.")
+        types = " or ".join(expected)
+        trouble = Trouble(
+            "request",
+            f"Content-Type is {ascii(found)[:80]}." if found else "There is no Content-Type.",
+            f"It is {types}.",
+            f"Send the header Content-Type: {types}.",
+        )
         raise RefusalError(415, trouble)
     return found

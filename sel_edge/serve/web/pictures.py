@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, UnidentifiedImageError
 
 from sel_edge.core.errors import DataError
 from sel_edge.serve.device import Picture
@@ -42,7 +42,13 @@ def read_picture(content: bytes, media_type: str) -> Picture:
         DataError: it is damaged, of another format, or would be too large.
     """
     with _decoding, _readable():
-        file = Image.open(io.BytesIO(content), formats=(ACCEPTED[media_type],))
+        if not content:
+            raise _unusable("The body is empty")
+        form = ACCEPTED[media_type]
+        try:
+            file = Image.open(io.BytesIO(content), formats=(form,))
+        except UnidentifiedImageError as error:  # Pillow's own words name an address of memory
+            raise _unusable(f"It is no {form} file") from error
         if file.width * file.height > MAX_PIXELS:
             raise _unusable(f"It has {file.width} x {file.height} pixels")
         if file.mode == "F" or file.mode.startswith("I"):

@@ -23,7 +23,13 @@ from sel_edge.serve.web.operations import Answer, Operation
 from sel_edge.serve.web.pictures import ACCEPTED
 
 V1 = "/api/v1"
-FRAME_ID = Text("id", "The id of a frame, as the queue tells it.", r"f[0-9]{1,18}-[0-9a-f]{8}", 28)
+FRAME_ID = Text(
+    "id",
+    "The id of a frame, as the queue tells it.",
+    r"f[0-9]{1,18}-[0-9a-f]{8}",
+    28,
+    "the id of a frame, such as f12-0a1b2c3d",
+)
 LABEL = Printable(
     "label",
     "A class name, known or new; null, or `not useful`, if the frame teaches nothing.",
@@ -35,11 +41,19 @@ TO = Text(
     "exported; null for the one before the last update.",
     "(bundle|[0-9a-f]{8,64})",
     64,
+    "`bundle`, the 8 to 64 first digits of a hash, or null",
     or_null=True,
 )
-TOKEN = Text("token", "The token of the device.", r"[\x21-\x7e]+", 1024)
+TOKEN = Text(
+    "token",
+    "The token of the device.",
+    r"[\x21-\x7e]+",
+    1024,
+    "a text of at most 1024 visible ASCII characters without spaces",
+)
 BY_STATE = (409, 507)
 """Statuses of whatever looks into the state directory, or has the device do so."""
+DEFERRED = "`deferred`: it waits no more, and counts only if the device still remembers it."
 UNDER_WAY = "It goes on; the stream tells of its end."
 OPEN_METRICS = MEDIA_TYPE.partition(";")[0]
 
@@ -130,7 +144,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         *("POST", f"{V1}/queue/{{id}}", "label", "Say what a frame shows.", acting.label),
-        answers=(Answer(200, "What that did.", Outcome),),
+        answers=(Answer(200, f"What that did. {DEFERRED}", Outcome),),
         refusals=BY_STATE,
         place=(FRAME_ID,),
         fields=(LABEL,),

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 
 import uvicorn
@@ -56,6 +57,11 @@ class Server:
         self._site: Site | None = None
 
     @property
+    def is_alive(self) -> bool:
+        """Whether requests are answered."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
     def connections(self) -> int:
         """Open now."""
         return self._doorkeeper.open
@@ -82,7 +88,8 @@ class Server:
         if self._thread is None or self._loop is None:
             return
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._end)
+            with suppress(RuntimeError):  # the loop is closed: it ends by itself
+                self._loop.call_soon_threadsafe(self._end)
             self._thread.join(STOP_S)
         if self._site is not None:
             self._site.workshop.join()
@@ -96,7 +103,10 @@ class Server:
             self._ready.set_exception(error)
             raise
         self._ready.set_result(None)
-        await self._server.serve([listener])
+        try:
+            await self._server.serve([listener])
+        finally:
+            self._site.close()
 
     def _config(self, site: Site) -> uvicorn.Config:
         limits = self._settings.limits
@@ -152,8 +162,9 @@ def _listen(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "It is no name of a machine"
         raise ConfigError(
-            f"{host} port {port} cannot be listened on: {error}.",
+            f"{host} port {port} cannot be listened on: {reason}.",
             "A free port of an address of this machine is expected.",
             "Choose another --port or --host, or stop what uses it.",
         ) from error

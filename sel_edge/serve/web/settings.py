@@ -11,6 +11,8 @@ from sel_edge.core.errors import ConfigError
 MIN_TOKEN = 16
 """Characters of a token: with fewer it could be guessed."""
 _TOKEN = re.compile(r"[\x21-\x7e]+")
+_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+"""Of a host, as browsers send it; an IPv4 address looks the same."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ class WebSettings:
         limits: see there.
 
     Raises:
-        ConfigError: others can reach the address and there is no token, or the token is too short
-            or has characters that no header takes.
+        ConfigError: others can reach the address and there is no token, the token is too short or
+            has characters that no header takes, or an allowed host is no name.
     """
 
     host: str = "127.0.0.1"
@@ -106,6 +108,20 @@ class WebSettings:
                 f"At least {MIN_TOKEN} visible ASCII characters without spaces are expected.",
                 "Make one, for example with `openssl rand -hex 32`.",
             )
+        for name in self.allowed_hosts:
+            _require_name(name)
+
+
+def _require_name(host: str) -> None:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        if _NAME.fullmatch(host) is None:
+            raise ConfigError(
+                f"{ascii(host)[:80]} is no name of a host.",
+                "A name such as pi.local, or an address, is expected, without scheme and port.",
+                "Correct --allow-host.",
+            ) from None
 
 
 def is_loopback(host: str) -> bool:

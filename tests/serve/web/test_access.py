@@ -135,17 +135,29 @@ def test_sessions_end_by_time_and_the_oldest_makes_room():
     assert [refused(found, connection(c)) for c in (second, third)] == [401, None]
 
 
-def test_guessing_is_slowed_down_for_the_guesser_alone():
+def test_guessing_is_slowed_down_and_the_right_token_always_let_in():
+    """Behind a proxy all have one address."""
     now = [0.0]
     found = keeper(Limits(failures_per_min=3.0), lambda: now[0])
     wrong, right = (connection(authorization=f"Bearer {word}") for word in ("wrong", TOKEN))
     session = connection(f"{found.cookie}={found.sign_in()}")
     assert [refused(found, wrong) for _ in range(4)] == [401, 401, 401, 429]
-    assert refused(found, right) == 429
-    assert refused(found, session) is None
-    assert refused(found, connection(authorization=f"Bearer {TOKEN}", client="10.0.0.2")) is None
+    assert [refused(found, right), refused(found, wrong), refused(found, session)] == [
+        *(None, 429, None)
+    ]
+    elsewhere = connection(authorization="Bearer wrong", client="10.0.0.2")
+    assert refused(found, elsewhere) == 401
     now[0] = 21.0
-    assert [refused(found, right), refused(found, wrong), refused(found, right)] == [None, 401, 429]
+    assert [refused(found, wrong), refused(found, wrong), refused(found, right)] == [401, 429, None]
+
+
+@pytest.mark.parametrize("header", [TOKEN, f"Basic {TOKEN}", "Bearer", ""])
+def test_what_is_no_bearer_token_was_no_guess(header):
+    found = keeper(Limits(failures_per_min=1.0))
+    for _ in range(3):
+        with pytest.raises(RefusalError, match="No header `Authorization: Bearer TOKEN`"):
+            found.require(connection(authorization=header))
+    assert refused(found, connection(authorization="Bearer wrong")) == 401
 
 
 def test_what_a_proxy_asks_for_stands_beside_the_session():
@@ -272,6 +284,22 @@ def test_every_answer_has_the_headers_that_browsers_need(locked):
 def test_a_short_token_is_refused(text):
     with pytest.raises(ConfigError):
         WebSettings(token=text)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "bad host/", "http://pi.local", "pi.local:8765", "[::1]", "*.local", "gerät", "a..b"],
+)
+def test_an_allowed_host_that_no_browser_would_send_is_refused(host):
+    with pytest.raises(ConfigError, match="allow-host"):
+        WebSettings(allowed_hosts=("pi.local", host))
+
+
+@pytest.mark.parametrize("host", ["pi.local", "PI", "cam_1.lan.", "10.0.0.7", "fd00::7"])
+def test_a_name_or_an_address_may_be_allowed(host):
+    with visit(allowed_hosts=(host,)) as found:
+        sent = f"[{host}]" if ":" in host else host
+        assert found.client.get("/healthz", headers={"Host": sent}).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "pi.local", ""])  # noqa: S104

@@ -145,6 +145,24 @@ def test_what_is_no_hash_is_not_looked_for(shared, to):
 
 
 @pytest.mark.parametrize(
+    ("path", "body", "expected"),
+    [
+        ("rollback", {"to": "zz"}, "It is `bundle`, the 8 to 64 first digits of a hash, or null."),
+        ("queue/f1", {"label": "cat"}, "It is the id of a frame, such as f12-0a1b2c3d."),
+        ("session", {"token": "ä"}, "It is a text of at most 1024 visible ASCII characters"),
+    ],
+)
+def test_what_a_field_may_be_is_said_in_words(shared, path, body, expected):
+    error = shared.client.post(f"/api/v1/{path}", json=body).json()["error"]
+    assert error["expected"].startswith(expected)
+
+
+def test_an_answer_to_a_frame_that_is_not_there_says_that_it_is_late(device):
+    answer = device.client.post("/api/v1/queue/f999999-0a1b2c3d", json={"label": "cat"}).json()
+    assert answer["effect"] == "deferred"
+
+
+@pytest.mark.parametrize(
     ("error", "status"),
     [
         (BundleError("The bundle is damaged.", "A whole one.", "Mend it."), 409),
@@ -164,7 +182,8 @@ def test_what_the_device_could_not_do_is_told_with_its_reason(shared, error, sta
 
 @pytest.mark.parametrize("path", ["adapt", "reload"])
 def test_what_takes_no_body_takes_none(shared, path):
-    assert shared.client.post(f"/api/v1/{path}", content=b"{}").status_code == 400
+    with shared.stranger() as client:  # whose connection may end with the answer
+        assert client.post(f"/api/v1/{path}", content=b"{}").status_code == 400
 
 
 def test_what_takes_long_is_accepted_and_goes_on(shared, monkeypatch):
@@ -213,6 +232,31 @@ def test_a_picture_that_cannot_be_used_or_would_burst_is_refused(
     before = shared.stage.snapshot().flow.seen
     assert send(shared, content, media_type).status_code == status
     assert shared.stage.snapshot().flow.seen == before
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "The picture cannot be used. The body is empty."),
+        (b"no picture", "The picture cannot be used. It is no PNG file."),
+        (encoded(picture(0, 0), "JPEG"), "The picture cannot be used. It is no PNG file."),
+    ],
+)
+def test_why_a_picture_cannot_be_used_is_said_in_words_and_counted(shared, content, found):
+    before = shared.client.get("/api/v1/status").json()["flow"]["refused"]
+    error = send(shared, content).json()["error"]
+    assert error["found"] == found
+    assert shared.client.get("/api/v1/status").json()["flow"]["refused"] == before + 1
+
+
+@pytest.mark.parametrize(
+    ("media_type", "found"),
+    [("", "There is no Content-Type."), ("text/html", "Content-Type is 'text/html'.")],
+)
+def test_a_body_of_another_type_is_told_which_header_is_wanted(shared, media_type, found):
+    error = send(shared, encoded(picture(0, 0), "PNG"), media_type).json()["error"]
+    assert error["found"] == found
+    assert error["action"] == "Send the header Content-Type: image/jpeg or image/png."
 
 
 @given(st.binary(max_size=200), st.sampled_from(list(ACCEPTED)), st.integers(0, 500))

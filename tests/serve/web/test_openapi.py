@@ -59,6 +59,12 @@ def test_every_path_has_the_methods_of_the_document_and_no_other(served):
         assert allowed - {"head"} == set(methods), path
 
 
+def test_the_status_tells_the_name_of_the_device():
+    described = DOCUMENT["components"]["schemas"]["Snapshot"]
+    assert described["properties"]["name"] == {"type": "string"}
+    assert "name" in described["required"]
+
+
 def test_every_operation_is_explained():
     for methods in DOCUMENT["paths"].values():
         for described in methods.values():

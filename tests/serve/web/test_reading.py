@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sel_edge.core.errors import StorageError
 from sel_edge.runtime.samples import LabelDesk
 from sel_edge.runtime.samples.desk import SAMPLES_FILE
+from sel_edge.serve.snapshot import PHASES
 from sel_edge.serve.web.pictures import png_of, view_of
 from sel_edge.serve.web.settings import Limits
 from sel_edge.serve.web.wire import json_bytes, plain
@@ -127,7 +128,9 @@ def test_metrics_are_the_snapshot_in_prometheus_words(lively):
         unit = units.get(balance.resource, "joules")
         assert found[f"sel_edge_wallet_left_{unit}", balance.resource] == balance.left
     assert found["sel_edge_processor_celsius",] == snapshot.celsius
-    assert found["sel_edge_phase", "running"] == 1
+    phases = {key[1]: value for key, value in found.items() if key[0] == "sel_edge_phase"}
+    assert phases == {phase: float(phase == snapshot.phase) for phase in PHASES}
+    assert 'sel_edge_phase{phase="running"} 1.0' in lively.client.get("/metrics").text
     assert found["process_resident_memory_bytes",] > 0
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import httpx
 import pytest
+import uvicorn
 
 from sel_edge.core.errors import ConfigError
 from sel_edge.runtime.samples import SAMPLES_FILE
@@ -24,13 +25,47 @@ def threads() -> set[str]:
 
 
 def test_a_port_that_is_taken_is_said_so():
-    with visit() as found, pytest.raises(ConfigError, match=str(found.server.port)):
+    port_taken = r"port \d+ cannot be listened on: Address already in use\."
+    with visit() as found, pytest.raises(ConfigError, match=port_taken):
         Server(found.stage, WebSettings(port=found.server.port)).start()
 
 
 def test_an_address_of_another_machine_is_said_so():
     with staged() as stage, pytest.raises(ConfigError, match="listened"):
         Server(stage, WebSettings("192.0.2.1", 0, "x" * 16)).start()
+
+
+@pytest.mark.parametrize(
+    ("host", "error", "reason"),
+    [
+        ("nowhere", socket.gaierror(-2, "Name or service not known"), ": Name or service"),
+        ("a" * 64, UnicodeError("label too long"), ": It is no name of a machine"),
+    ],
+)
+def test_a_name_that_is_no_machine_is_said_so(monkeypatch, host, error, reason):
+    def look_up(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with staged() as stage, pytest.raises(ConfigError, match=reason):
+        Server(stage, WebSettings(host, 0, "x" * 16)).start()
+
+
+def test_a_defect_that_ends_its_thread_is_seen(monkeypatch):
+    async def die(_: uvicorn.Server) -> None:
+        return None
+
+    with staged() as stage:
+        server = Server(stage, WebSettings(port=0))
+        assert not server.is_alive
+        server.start()
+        assert server.is_alive
+        server.stop()
+        monkeypatch.setattr(uvicorn.Server, "main_loop", die)
+        dying = Server(stage, WebSettings(port=0))
+        dying.start()
+        assert until(lambda: not dying.is_alive)
+        dying.stop()
 
 
 def test_stopping_closes_the_port_and_ends_every_thread_and_may_be_repeated():
