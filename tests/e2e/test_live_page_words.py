@@ -1,4 +1,4 @@
-"""The page's words: of answers that come too late, and of numbers and times as others write them."""
+"""The page's words: for answers that come too late, and for numbers and times."""
 
 from __future__ import annotations
 

@@ -69,7 +69,8 @@ def test_too_many_frames_are_refused_the_page_comes_all_the_same_and_others_are_
     found = overload(bundle, frames, tmp_path, rate=1000.0, seconds=5.0)
     for told in found["frames"].values():
         statuses = told["statuses"]
-        assert set(statuses) == {"200", "503"}
+        assert {"200"} <= set(statuses) <= {"200", "503"}
+        assert told["unsent"] + statuses.get("503", 0) > 0
         assert told["offered"] == told["unsent"] + sum(statuses.values())
     assert found["loaded"]["by_hand"]["n"] > 1
     assert found["server_errors"] == 0

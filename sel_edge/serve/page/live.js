@@ -10,6 +10,7 @@ const SMALL = 160;
 export class Live {
   #canvas = find("frame");
   #shown = null;
+  #wanted = null;
   #isBusy = false;
 
   show(status) {
@@ -32,6 +33,7 @@ export class Live {
 
   /** Get the newest picture, one at a time, and not for a page that nobody looks at. */
   async #refresh(frame) {
+    this.#wanted = frame;
     if (this.#isBusy || document.hidden || frame === this.#shown) return;
     this.#isBusy = true;
     try {
@@ -47,6 +49,7 @@ export class Live {
     } finally {
       this.#isBusy = false;
     }
+    if (this.#wanted !== frame) this.#refresh(this.#wanted); // came meanwhile, perhaps the last one
   }
 
   #draw(picture) {

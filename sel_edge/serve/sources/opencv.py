@@ -85,8 +85,12 @@ class _Capturing:
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC]
         params = [value for limit in limits for value in (limit, TIMEOUT_MS)]
         with _opening:
+            before = os.environ.get(_OPTIONS, "")
             os.environ[_OPTIONS] = f"protocol_whitelist;{protocols}|rtsp_transport;tcp"
-            return cv2.VideoCapture(place, cv2.CAP_FFMPEG, params)
+            try:
+                return cv2.VideoCapture(place, cv2.CAP_FFMPEG, params)
+            finally:  # whoever opens a video next has limits of their own
+                os.environ[_OPTIONS] = before
 
 
 class CameraSource(_Capturing):
