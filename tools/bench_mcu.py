@@ -60,7 +60,7 @@ WHOLE = Sizes({8: 10_000, 16: 1000}, 10_000, 5)
 def main() -> None:
     """Measure and print."""
     options = _options()
-    say = _silent if options.json else _progress
+    say = silent if options.json else progress
     size = ["--quick"] if options.quick else []
     cuts = outcome(options.power_cuts, "tools.powercut_flash", size, say)
     fuzz = outcome(options.fuzz, "tools.fuzz_firmware", size, say)
@@ -164,11 +164,12 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _progress(line: str) -> None:
+def progress(line: str) -> None:
+    """Say on stderr what comes next."""
     print(line, file=sys.stderr, flush=True)
 
 
-def _silent(line: str) -> None:
+def silent(line: str) -> None:
     """With --json nothing is said."""
 
 

@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -37,7 +36,7 @@ from sel_edge.core.files import write_atomic
 from sel_edge.data.sources import load_splits
 from tools.adapt_bench.subject import NETWORKS, make_subject
 from tools.bench_adapt import without_folders
-from tools.bench_mcu import outcome
+from tools.bench_mcu import outcome, progress, silent
 from tools.bench_step import judged
 from tools.mcu_bench.network import Say
 from tools.serve_bench import soak, speed
@@ -96,7 +95,7 @@ WHOLE = Sizes(10, 5, 50_000, 60, 10, 100, 100)
 def main() -> None:
     """Measure and print."""
     options = _options()
-    say = _silent if options.json else _progress
+    say = silent if options.json else progress
     sizes = QUICK if options.quick else WHOLE
     if options.soak_min is not None:
         sizes = replace(sizes, soak_min=options.soak_min)
@@ -212,14 +211,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cuts", type=Path, help="what tools/deploy_cuts.py printed")
     parser.add_argument("--watch", type=Path, help="what tools/bench_watch.py printed")
     return parser.parse_args()
-
-
-def _progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _silent(line: str) -> None:
-    """With --json nothing is said."""
 
 
 if __name__ == "__main__":
