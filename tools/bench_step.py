@@ -28,7 +28,7 @@ import torch
 from sel_edge.core import provenance
 from tools.step_bench.accuracy import gradient_errors
 from tools.step_bench.contestants import MATMUL_FLOPS, contestants
-from tools.step_bench.processes import cold_starts, peak_rss_bytes
+from tools.step_bench.processes import cold_starts, peak_memory
 from tools.step_bench.subject import Subject, make_subject
 from tools.step_bench.timing import Times, interleave
 
@@ -90,7 +90,7 @@ def measure(
         started = cold_starts(subject, threads, starts)
         errors = gradient_errors(subject, folder, threads)
         memory = {
-            rung: peak_rss_bytes(subject, rung, MEMORY_STEPS, threads)
+            rung: peak_memory(subject, rung, MEMORY_STEPS, threads).peak_rss_bytes
             for rung in subject.bundle.manifest.rungs
         }
         times = interleave(contestants(subject, threads, folder), rounds)

@@ -16,7 +16,7 @@ from sel_edge.runtime.engine import Engine, peak_memory_bytes
 from tools.bench_step import GOALS, measure, table
 from tools.step_bench.accuracy import gradient_errors
 from tools.step_bench.contestants import training_pair
-from tools.step_bench.processes import peak_rss_bytes
+from tools.step_bench.processes import peak_memory
 from tools.step_bench.subject import Subject, make_subject
 from tools.step_bench.timing import MAX_REPEATS, SHORT_S, WARM_UP, interleave
 
@@ -87,7 +87,7 @@ def test_peak_memory_is_not_that_of_this_process(subject: Subject) -> None:
     ballast = torch.ones(2**26)
     own = peak_memory_bytes()
     assert ballast.nbytes < own
-    assert peak_rss_bytes(subject, "head", 1, THREADS) < own - ballast.nbytes / 2
+    assert peak_memory(subject, "head", 1, THREADS).peak_rss_bytes < own - ballast.nbytes / 2
 
 
 def test_functions_take_turns_in_changing_order() -> None:

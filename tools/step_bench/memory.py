@@ -18,7 +18,7 @@ from tools.step_bench.ours import Training, samples
 
 
 def main() -> None:
-    """Infer, learn, and print the peak in bytes."""
+    """Infer, learn, and print the peak, and how much of memory are pages of files, in bytes."""
     path, rung, steps, threads = sys.argv[1:]
     spare_memory()
     bundle = open_bundle(Path(path))
@@ -28,7 +28,13 @@ def main() -> None:
     strangers = {"torch", "onnx"}.intersection(sys.modules)
     if strangers:
         raise SystemExit(f"the runtime has imported {sorted(strangers)}")
-    print(json.dumps({"peak_bytes": peak_memory_bytes()}))
+    print(json.dumps({"peak_rss_bytes": peak_memory_bytes(), "files_bytes": files_bytes()}))
+
+
+def files_bytes() -> int:
+    """Bytes of libraries and other files that are mapped into this process now."""
+    lines = Path("/proc/self/status").read_text("ascii").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssFile"))
 
 
 def learn(bundle: Bundle, rung: str, engine: Engine, steps: int, threads: int) -> None:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tools.step_bench.subject import Subject
 
@@ -38,14 +38,31 @@ def cold_starts(subject: Subject, threads: int, runs: int) -> dict[str, Any]:
     return found
 
 
-def peak_rss_bytes(subject: Subject, rung: str, steps: int, threads: int) -> int:
-    """Peak resident set of a process that opens the bundle, infers, and learns for some steps."""
+class PeakMemory(NamedTuple):
+    """The peak resident set of a process, and the pages of files among it, in bytes.
+
+    How many pages of a library are mapped beside those that are used depends on the size of the
+    pieces in which the kernel happens to keep the file: 13 MB more in an environment that has just
+    been installed. What a program itself asks for is `own_bytes`.
+    """
+
+    peak_rss_bytes: int
+    files_bytes: int
+
+    @property
+    def own_bytes(self) -> int:
+        """Peak memory without pages of files, which the kernel drops where memory is short."""
+        return self.peak_rss_bytes - self.files_bytes
+
+
+def peak_memory(subject: Subject, rung: str, steps: int, threads: int) -> PeakMemory:
+    """Peak memory of a process that opens the bundle, infers, and learns for some steps."""
     command = _module("memory", str(subject.bundle.path), rung, str(steps), str(threads))
     # Linux counts the memory of the process that started it as the new one's own until then: a
     # small one in between keeps torch's out of the count.
     launched = [sys.executable, "-c", LAUNCH, *command]
     result = subprocess.run(launched, cwd=ROOT, check=True, capture_output=True, text=True)
-    return int(json.loads(result.stdout)["peak_bytes"])
+    return PeakMemory(**json.loads(result.stdout))
 
 
 def _module(name: str, *arguments: str) -> list[str]:
