@@ -9,8 +9,8 @@ from tools.step_bench.subject import Subject, make_subject
 
 STEPS = 3
 LIMITS_MB = {"norm": 160, "head": 115, "tail": 155, "deep": 390, "full": 870}
-"""What was measured without pages of files (some 35 to 50 MB of libraries in docs/records/step.json's
-peaks), and 4 to 13 % for other versions of the libraries and other processors."""
+"""What was measured without pages of files (35 to 50 MB of the peaks in
+docs/records/step.json), and 4 to 13 % for other versions of the libraries and other processors."""
 
 pytestmark = pytest.mark.proof
 
