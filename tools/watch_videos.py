@@ -1,7 +1,7 @@
 """Make videos of a place: known things that come and go in changing light, and a few novel ones.
 
     python -m tools.watch_videos DATA --out FOLDER [--unseen cat,truck] [--seeds 0,1,2]
-        [--minutes 60] [--fresh 0.05] [--residents 20] [--passes-per-minute 2]
+        [--minutes 60] [--fresh 0.05] [--residents 30] [--passes-per-minute 3]
 
 DATA is a SPEC of CIFAR-10 or of another data set of colour images. Everything that moves is a real
 image: known things are test images of the classes that a network knows, near novel ones are images
@@ -58,8 +58,8 @@ class Story:
     seed: int = 0
     seconds: float = 3600.0
     fps: float = 5.0
-    passes_per_minute: float = 2.0
-    residents: int = 20
+    passes_per_minute: float = 3.0
+    residents: int = 30
     fresh: float = 0.05
     near: int = 4
     far: int = 2

@@ -34,6 +34,8 @@ ALIKE_SIZE = (0.6, 1.5)
 """Of a thing's usual area: otherwise it is partly hidden, or another one is before it."""
 EVERYWHERE_S = 2.0
 """A lamp that goes on changes the whole frame for a shorter time."""
+LEAST_PART = 0.25
+"""Of the area that several things had together, that one of them has; less is a shadow."""
 GROWN_UP_S = 1.0
 """A thing that was followed for as long does not vanish inside another one's box by chance."""
 
@@ -52,7 +54,12 @@ class Track:
         side: the largest that it had, in pixels.
         everywhere: it fills the frame.
         joined: it is several things that have met, and so like none of them.
+        explained: each of the things that have met was seen well enough before.
+        single_area: the largest that one of the things that have met has, in pixels.
+        divided_off: it began as another thing's track, maybe only because a third hid that one.
         visit: of a novel thing; None as long as it is not thought to be one.
+        next_look_s: when to look again.
+        large_s: when it was last larger than one of the things that have met.
     """
 
     boxes: list[Box]
@@ -60,6 +67,9 @@ class Track:
     last_s: float
     everywhere: bool
     joined: bool = False
+    explained: bool = False
+    single_area: float = 0.0
+    divided_off: bool = False
     looks: list[Look] = field(default_factory=list)
     poor_looks: list[Look] = field(default_factory=list)
     latest: deque[tuple[float, Look]] = field(default_factory=lambda: deque(maxlen=CHANGED_LOOKS))
@@ -67,6 +77,7 @@ class Track:
     far_px: float = 0.0
     visit: Visit | None = None
     next_look_s: float = -math.inf
+    large_s: float = -math.inf
 
     def __post_init__(self) -> None:
         self._begin, self.side = self.box.middle, self.box.side
@@ -84,11 +95,17 @@ class Track:
         return self.far_px >= TRAVEL * self.side
 
     @property
+    def is_clear(self) -> bool:
+        """Whether it is one thing that was seen well."""
+        least = MIN_DOUBTFUL_LOOKS if self.divided_off else MIN_LOOKS
+        return len(self.looks) >= least and not self.joined
+
+    @property
     def evidence(self) -> list[Look]:
-        """The looks that count; none while they are too few, or if it is no thing that came."""
-        if not self.has_come:
+        """The looks that count; none while they are too few, or if it is nothing new that came."""
+        if not self.has_come or self.explained:
             return []
-        if len(self.looks) >= MIN_LOOKS and not self.joined:
+        if self.is_clear:
             return self.looks
         every = [*self.looks, *self.poor_looks]
         return every if len(every) >= MIN_DOUBTFUL_LOOKS else []
@@ -103,6 +120,18 @@ class Track:
         self.boxes = [self.box, box]
         self.last_s, self.side = now_s, max(self.side, box.side)
         self.far_px = max(self.far_px, math.dist(self._begin, box.middle))
+        if box.area > ALIKE_SIZE[1] * self.single_area:
+            self.large_s = now_s
+
+    @property
+    def usual_area(self) -> float:
+        """Of its boxes, in pixels."""
+        return median(self.areas) if self.areas else self.box.area
+
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether several things have met and all but one have gone since, or been hidden."""
+        return self.joined and self.last_s - max(self.start_s, self.large_s) >= LOST_S
 
     def wants_look(self, now_s: float) -> bool:
         """Whether it is there and it is time to look at it."""
@@ -110,8 +139,7 @@ class Track:
 
     def add_look(self, look: Look, now_s: float, whole: bool) -> None:
         """Take in a look; `whole`: nothing of the thing lies outside the frame."""
-        usual = median(self.areas) if self.areas else self.box.area
-        good = whole and ALIKE_SIZE[0] <= self.box.area / usual <= ALIKE_SIZE[1]
+        good = whole and ALIKE_SIZE[0] <= self.box.area / self.usual_area <= ALIKE_SIZE[1]
         if whole or self.everywhere:
             self.areas.append(self.box.area)
             self.latest.append((now_s, look))
@@ -136,7 +164,7 @@ class Track:
     def divided(self) -> Track:
         """The other thing's track, which begins with the last looks and takes them along."""
         start_s = self.latest[0][0]
-        other = Track(list(self.boxes), start_s, self.last_s, self.everywhere)
+        other = Track(list(self.boxes), start_s, self.last_s, self.everywhere, divided_off=True)
         other.far_px, other.next_look_s = self.far_px, self.next_look_s
         other.looks = [look for _, look in self.latest]
         self.looks = [look for look in self.looks if look not in other.looks]
@@ -178,8 +206,10 @@ class Tracker:
             met = [other for other in lost if other.is_grown_up and other.box.middle_in(box)]
             if met and track.is_grown_up and not track.joined:
                 over += [track, *met]
-                born.append(self._new(box, now_s, joined=True))
-            elif track.joined and any(other.touches(track.boxes[0]) for other in new):
+                born.append(self._joined([track, *met], box, now_s))
+            elif track.is_left_alone or any(self._has_parted(track, other) for other in new):
+                # Unless it has just grown, it was several things from the start.
+                track.joined |= track.boxes[0].area <= ALIKE_SIZE[1] * track.usual_area
                 over.append(track)
                 new.append(box)
         born += [self._new(box, now_s) for box in new]
@@ -191,8 +221,29 @@ class Tracker:
         """A track has gone over to another thing: the other one gets a track of its own."""
         self.tracks[self.tracks.index(track)] = track.divided()
 
-    def _new(self, box: Box, now_s: float, joined: bool = False) -> Track:
-        return Track([box], now_s, now_s, box == self._whole, joined)
+    def _new(self, box: Box, now_s: float) -> Track:
+        return Track([box], now_s, now_s, box == self._whole)
+
+    def _joined(self, parts: list[Track], box: Box, now_s: float) -> Track:
+        return Track(
+            [box],
+            now_s,
+            now_s,
+            box == self._whole,
+            joined=True,
+            explained=all(part.evidence for part in parts),
+            single_area=max(part.usual_area for part in parts),
+        )
+
+    def _has_parted(self, track: Track, box: Box) -> bool:
+        """Whether a new box is a thing of its own that was within a track until now."""
+        before = track.boxes[0]
+        is_own = track.joined or (
+            track.is_grown_up
+            and box.area >= LEAST_PART * before.area
+            and box.inside(self._whole)  # or it has just come
+        )
+        return is_own and box.touches(before)
 
     def _matched(self, boxes: Sequence[Box]) -> dict[int, Box]:
         """Number of a track -> where it is now; the nearest pairs first."""

@@ -18,6 +18,11 @@ MAX_THINGS, MAX_PASSES = 512, 512
 """That are remembered."""
 ABSENT_S = 30.0
 """A thing that is back sooner has not come again; it was hidden."""
+TIMES_POWER = 4
+"""How fast a thing that comes again and again becomes usual."""
+UNCLEAR_NATS = 0.01
+"""That something novel is worth at most if it was not seen clearly: two known things together are
+strange. It is kept where there is room."""
 
 
 @dataclass(eq=False)
@@ -41,10 +46,12 @@ class Visit:
 
     Attributes:
         seen: what it looks like this time.
+        clear: it is one thing that was seen well.
         thing: as it is remembered; None while it is there.
     """
 
     seen: Impression
+    clear: bool = True
     thing: Thing | None = None
 
 
@@ -69,36 +76,41 @@ class Usual:
     def interest(self, times: float, strangeness: float) -> float:
         """How much a thing is worth keeping, in nats; above 0 it is novel.
 
-        It is -log(p (v - 1)^3): p is the share of what came, and of the bundle's anchors, that
-        looked at least as strange, v the number of times the thing has come, at least 2. So the
-        first two visits of anything are novel, and the stranger a thing is, the more often it must
-        come to be usual.
+        It is -log(p (v / 2)^4): p is the share of what came, and of the bundle's anchors, that
+        looked at least as strange, v the number of times the thing has come. So the first two
+        visits of anything are novel, the first more than the second, and the stranger a thing is,
+        the more often it must come to be usual.
         """
         came = np.array(self._passes)
         above = len(self._anchors) - np.searchsorted(self._anchors, strangeness)
         share = ANCHOR_WEIGHT * (1 + above) / (1 + len(self._anchors))
         p = (share + (came >= strangeness).sum()) / (ANCHOR_WEIGHT + len(came))
-        return -math.log(p) - 3 * math.log(max(times - 1, 1))
+        return -math.log(p) - TIMES_POWER * math.log(times / 2)
 
     def times(self, visit: Visit) -> float:
         """How often what visits has come by now, at least 1.
 
-        What is a little like things that come often has come a little: two of them that cross each
-        other are like neither alone.
+        What was not seen clearly may be several things: it has come a little when things came that
+        are a little like it, for two that cross each other are like neither alone.
         """
-        if not self._things:
-            return 1.0
+        earlier = 1 if visit.thing is None else visit.thing.visits
+        if not self._things or (visit.clear and visit.thing is not None):
+            return earlier
+        if visit.clear:
+            known = self._find(visit.seen)
+            return earlier if known is None else earlier + known.visits
         alike = self._likeness.of(self._cosines(visit.seen))
-        visits: float = sum(
+        others: float = sum(
             like * thing.visits
             for like, thing in zip(alike.tolist(), self._things, strict=True)
             if thing is not visit.thing
         )
-        return visits + (1 if visit.thing is None else visit.thing.visits)
+        return earlier + others
 
     def worth(self, visit: Visit) -> float:
         """Interest in a visit by what is known now."""
-        return self.interest(self.times(visit), visit.seen.strangeness)
+        interest = self.interest(self.times(visit), visit.seen.strangeness)
+        return interest if visit.clear else min(interest, UNCLEAR_NATS)
 
     def came(self, visit: Visit, start_s: float, end_s: float) -> None:
         """Remember a thing that has gone."""

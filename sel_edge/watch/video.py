@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.core.errors import DataError, StorageError
+from sel_edge.data.video_files import by_ffmpeg
 from sel_edge.watch.opencv import cv2
 
 MIN_SIDE, MAX_PIXELS = 32, 40_000_000
@@ -141,7 +142,7 @@ class Clip:
 
 def _capture(path: Path) -> Any:
     # The absolute path of a file: OpenCV would take other texts for addresses or for patterns.
-    return cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
+    return by_ffmpeg(str(path.resolve()), "file")
 
 
 def _unwritable(path: Path) -> StorageError:

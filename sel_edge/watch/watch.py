@@ -148,7 +148,7 @@ class Watcher:
                 self._tracker.divide(track)
                 over.append(track)
             elif track.visit is None and (evidence := track.evidence):
-                visit = Visit(impression(evidence))
+                visit = Visit(impression(evidence), track.is_clear)
                 track.visit = visit if self.usual.worth(visit) > 0 else None
         self.looks += len(tracks)
         return over
@@ -161,6 +161,6 @@ class Watcher:
         self.passes += 1
         seen = impression(evidence)
         visit = track.visit or Visit(seen)
-        visit.seen = seen
+        visit.seen, visit.clear = seen, track.is_clear
         self.usual.came(visit, track.start_s, track.last_s)
         track.visit = visit if self.usual.worth(visit) > 0 else track.visit

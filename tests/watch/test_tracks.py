@@ -122,3 +122,49 @@ def test_things_that_stay_together_count_as_one_in_the_end():
         track.move(square(10 * number, 100), number / FPS)
         track.add_look(LOOK, number / FPS, whole=True)
     assert len(track.evidence) == MIN_DOUBTFUL_LOOKS
+
+
+def looked_at(frames: list[list[Box]]) -> tuple[Tracker, list[Track]]:
+    """Every thing that is there is looked at in every frame; the tracker, and the ended tracks."""
+    tracker, ended = Tracker(WHOLE), list[Track]()
+    for number, boxes in enumerate(frames):
+        ended += tracker.follow(boxes, number / FPS)
+        for track in tracker.tracks:
+            track.add_look(LOOK, number / FPS, track.box.inside(WHOLE))
+    return tracker, ended
+
+
+def meeting(middle: int) -> list[list[Box]]:
+    """Two things meet after `middle` frames of their own, and stay together."""
+    alone = [[square(10 + 6 * n, 100), square(270 - 6 * n, 100)] for n in range(middle)]
+    together = [[Box(94, 100, 226, 140)]] * MIN_DOUBTFUL_LOOKS
+    return [*alone, *together]
+
+
+def test_two_that_meet_are_no_news_if_each_was_seen_well_before():
+    tracker, ended = looked_at(meeting(middle=15))
+    assert [len(track.evidence) > 0 for track in ended] == [True, True]
+    (both,) = tracker.tracks
+    assert both.joined and both.explained and not both.evidence
+
+
+def test_one_of_two_that_goes_on_alone_is_looked_at_anew():
+    on = [[square(100 + 6 * n, 100)] for n in range(2 * MIN_DOUBTFUL_LOOKS)]
+    tracker, _ = looked_at([*meeting(middle=15), *on])
+    (track,) = tracker.tracks
+    assert track.is_clear and track.evidence
+
+
+def test_things_that_came_as_one_and_part_were_not_seen_clearly():
+    both = [[Box(20 + 6 * n, 100, 80 + 6 * n, 150)] for n in range(15)]
+    apart = [[square(110 + 10 * n, 100), square(90 - 6 * n, 100)] for n in range(5)]
+    tracker, (ended,) = looked_at([*both, *apart])
+    assert ended.joined and not ended.is_clear
+    assert len(tracker.tracks) == 2 and not any(track.joined for track in tracker.tracks)
+
+
+def test_a_thing_that_comes_close_to_another_leaves_that_one_clear():
+    alone = [[square(100 + 6 * n, 100)] for n in range(15)]
+    comes = [[square(190 + 6 * n, 100), Box(270 - 10 * n, 100, 320, 140)] for n in range(4)]
+    tracker, _ = looked_at([*alone, *comes])
+    assert sum(track.is_clear for track in tracker.tracks) == 1

@@ -22,8 +22,8 @@ def thing(number: int, strangeness: float = 0.0) -> Impression:
     return seen(np.eye(SIZE)[number], strangeness)
 
 
-def visited(usual: Usual, impression: Impression, start_s: float) -> Visit:
-    visit = Visit(impression)
+def visited(usual: Usual, impression: Impression, start_s: float, clear: bool = True) -> Visit:
+    visit = Visit(impression, clear)
     usual.came(visit, start_s, start_s + 5)
     return visit
 
@@ -64,6 +64,23 @@ def test_the_first_two_visits_are_novel_and_those_of_a_strange_thing_for_longer(
     assert usual.things == 2
 
 
+def test_first_visits_are_worth_more_than_second_ones_and_clear_sights_than_others():
+    usual = some()
+    once, unclear = visited(usual, thing(0), 0.0), visited(usual, thing(1), 0.0, clear=False)
+    for start_s in (0.0, 10 * ABSENT_S):
+        twice = visited(usual, thing(2), start_s)
+    assert usual.worth(once) > usual.worth(twice) > usual.worth(unclear) > 0
+
+
+def test_what_looks_a_little_like_something_usual_is_as_novel_as_anything_else():
+    usual = some()
+    for number in range(6):
+        visited(usual, thing(0), 100.0 * number)
+    alike = seen(np.eye(SIZE)[0] + 0.7 * np.eye(SIZE)[1])
+    assert usual.times(Visit(alike)) == 1
+    assert usual.times(Visit(alike, clear=False)) > 1
+
+
 def test_earlier_visits_become_usual_too():
     usual = some()
     first = visited(usual, thing(0), 0.0)
@@ -86,7 +103,7 @@ def test_two_usual_things_that_cross_are_not_novel():
         visited(usual, thing(0), 100.0 * number)
         visited(usual, thing(1), 100.0 * number)
     both = seen(np.eye(SIZE)[0] + 0.6 * np.eye(SIZE)[1])
-    crossing = visited(usual, both, 1000.0)
+    crossing = visited(usual, both, 1000.0, clear=False)
     assert usual.things == 3
     assert usual.worth(crossing) < 0 < usual.worth(visited(usual, thing(2), 1000.0))
 

@@ -1,11 +1,8 @@
-"""Cameras, video files and network cameras through OpenCV. The one place of this room that imports
-it."""
+"""Cameras, video files and network cameras through OpenCV."""
 
 from __future__ import annotations
 
-import os
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sel_edge.core.errors import DataError, MissingDependencyError
+from sel_edge.core.errors import DataError
+from sel_edge.data.video_files import by_ffmpeg, opencv
 from sel_edge.serve.mailbox import Arrival
 from sel_edge.serve.sources.interface import Rest
 from sel_edge.serve.sources.pace import Pace
@@ -24,11 +22,8 @@ TIMEOUT_MS = 5_000
 would have to wait for it."""
 USUAL_FPS = 25.0
 """Of a video file that does not say how fast it is."""
-_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-_LOUDNESS = "OPENCV_FFMPEG_LOGLEVEL"
 _SECRET = re.compile(r"//.*@")
 """A password may have any character, also those that should have been percent-encoded."""
-_opening = threading.Lock()
 
 
 class _Capturing:
@@ -43,7 +38,8 @@ class _Capturing:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._cv2 = _opencv()
+        self._cv2 = opencv()
+        self._cv2.setNumThreads(1)  # decoding and conversion are done by the thread that asks
 
     def _pictures(self, opened: Any) -> Iterator[NDArray[np.uint8]]:
         """Frames uint8 [H, W, 3], RGB, until there are no more."""
@@ -77,20 +73,11 @@ class _Capturing:
         return opened
 
     def _by_ffmpeg(self, place: str, protocols: str) -> Any:
-        """Open a file or an address.
-
-        FFmpeg is told which protocols it may use: a file that is a playlist could name others.
-        """
+        """Open a file or an address, and do not wait for it for ever."""
         cv2 = self._cv2
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC]
         params = [value for limit in limits for value in (limit, TIMEOUT_MS)]
-        with _opening:
-            before = os.environ.get(_OPTIONS, "")
-            os.environ[_OPTIONS] = f"protocol_whitelist;{protocols}|rtsp_transport;tcp"
-            try:
-                return cv2.VideoCapture(place, cv2.CAP_FFMPEG, params)
-            finally:  # whoever opens a video next has limits of their own
-                os.environ[_OPTIONS] = before
+        return by_ffmpeg(place, protocols, params)
 
 
 class CameraSource(_Capturing):
@@ -202,18 +189,3 @@ def _rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if picture.ndim == 2:
         return np.repeat(picture[..., np.newaxis], 3, axis=2)
     return np.ascontiguousarray(picture[..., 2::-1])
-
-
-def _opencv() -> Any:
-    os.environ.setdefault(_LOUDNESS, "-8")  # AV_LOG_QUIET: what fails is said by this program
-    try:
-        import cv2
-    except ImportError as error:
-        raise MissingDependencyError(
-            "The Python package opencv-python-headless is not installed.",
-            "Cameras and videos are read with it.",
-            "Install it with: pip install 'sel-edge[serve]'",
-        ) from error
-    cv2.setNumThreads(1)  # decoding and conversion are done by the thread that asks
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-    return cv2
