@@ -6,6 +6,7 @@ import os
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sel_edge.data.video_files import by_ffmpeg
@@ -29,6 +30,7 @@ def test_a_playlist_leads_to_no_address(tmp_path: Path):
 def test_others_keep_limits_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(OPTIONS, "rtsp_transport;udp")
     clip = Clip(tmp_path / "clip.mp4", 5.0, 64, 48)
+    clip.add(np.zeros((48, 64, 3), np.uint8))
     clip.close()
     by_ffmpeg(str(clip.path), "file")
     assert os.environ[OPTIONS] == "rtsp_transport;udp"

@@ -6,10 +6,13 @@ import re
 from importlib import resources
 
 from sel_edge.report import palette
+from sel_edge.serve.web.pages import page_files
 
 LIMIT_BYTES = 200 * 1024
 PAGE = resources.files("sel_edge.serve") / "page"
-FILES = {entry.name: entry.read_text("utf-8") for entry in PAGE.iterdir() if entry.is_file()}
+MODULES = {entry.name: entry.read_text("utf-8") for entry in (PAGE / "modules").iterdir()}
+LOOSE = {entry.name: entry.read_text("utf-8") for entry in PAGE.iterdir() if entry.is_file()}
+FILES = LOOSE | MODULES
 SCRIPTS = {name: text for name, text in FILES.items() if name.endswith(".js")}
 COLOURS = ("paper", "ink", "muted", "grid", "band", "dense", "sel", "right", "wrong")
 
@@ -25,7 +28,8 @@ def blocks() -> tuple[dict[str, str], dict[str, str]]:
 
 
 def test_all_files_together_stay_under_200_kb() -> None:
-    assert 0 < sum(len(text.encode()) for text in FILES.values()) < LIMIT_BYTES
+    served = page_files()
+    assert 0 < sum(len(served[path].content) for path in served.keys() - {"/"}) < LIMIT_BYTES
 
 
 def test_colours_are_those_of_the_report() -> None:
@@ -41,13 +45,17 @@ def test_both_themes_define_the_same_properties() -> None:
     assert light.keys() == dark.keys()
 
 
-def test_every_file_that_is_named_is_there_and_every_file_is_named() -> None:
-    index = FILES["index.html"]
-    named = set(re.findall(r'(?:href|src)="([\w.-]+\.(?:js|css|svg))"', index))
-    assert named | {"index.html"} == FILES.keys()
-    for name, text in SCRIPTS.items():
-        imported = set(re.findall(r'from "\./([\w.-]+)"', text))
-        assert imported <= named, name
+def test_every_file_that_is_named_is_served_and_every_file_is_named() -> None:
+    named = set(re.findall(r'(?:href|src)="([\w.-]+\.(?:js|css|svg))"', LOOSE["index.html"]))
+    assert {f"/{name}" for name in (*named, "index.html", "")} == page_files().keys()
+    assert named == LOOSE.keys() - {"index.html"} | {"page.js"}
+
+
+def test_the_one_script_has_every_module_once_and_imports_nothing() -> None:
+    script = page_files()["/page.js"].content.decode()
+    begun = re.findall(r"^const \$(\w+) = ", script, re.MULTILINE)
+    assert sorted(begun) == sorted(name.removesuffix(".js") for name in MODULES)
+    assert not re.search(r"^(?:import|export)\b", script, re.MULTILINE)
 
 
 def test_every_id_that_a_script_looks_for_is_in_the_page() -> None:

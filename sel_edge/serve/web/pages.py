@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import resources
-from importlib.resources.abc import Traversable
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from sel_edge.core.files import sha256_bytes
+from sel_edge.serve.web.modules import joined
 
 INDEX = "index.html"
+MODULES, ENTRY = "modules", "page"
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".ico": "image/x-icon",
-    ".webmanifest": "application/manifest+json",
 }
 
 
@@ -48,21 +46,18 @@ class PageFile:
 
 
 def page_files() -> dict[str, PageFile]:
-    """Path -> file, with "/" for the page itself."""
-    found = dict(_files(resources.files("sel_edge.serve") / "page", "/"))
-    if index := found.get(f"/{INDEX}"):
-        found["/"] = index
-    return found
+    """Path -> file, with "/" for the page itself; its modules are one script."""
+    folder = resources.files("sel_edge.serve") / "page"
+    contents = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
+    modules = {
+        entry.name.removesuffix(".js"): entry.read_text("utf-8")
+        for entry in (folder / MODULES).iterdir()
+    }
+    contents[f"{ENTRY}.js"] = joined(modules, ENTRY).encode()
+    found = {f"/{name}": _file(name, content) for name, content in contents.items()}
+    return {**found, "/": found[f"/{INDEX}"]}
 
 
-def _files(folder: Traversable, at: str) -> list[tuple[str, PageFile]]:
-    found: list[tuple[str, PageFile]] = []
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        suffix = entry.name[entry.name.rfind(".") :]
-        if entry.is_dir():
-            found += _files(entry, f"{at}{entry.name}/")
-        elif suffix in TYPES:
-            content = entry.read_bytes()
-            etag = f'"{sha256_bytes(content)[:32]}"'
-            found.append((f"{at}{entry.name}", PageFile(content, TYPES[suffix], etag)))
-    return found
+def _file(name: str, content: bytes) -> PageFile:
+    suffix = name[name.rfind(".") :]
+    return PageFile(content, TYPES[suffix], f'"{sha256_bytes(content)[:32]}"')

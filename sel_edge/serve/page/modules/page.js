@@ -1,11 +1,11 @@
 // The page: one device, all its panels, and the news that they live on.
 
+import { first, look } from "./first.js";
 import { get, post, send, whenLoginIsNeeded } from "./api.js";
 import { Connection } from "./connection.js";
 import { Decisions } from "./decisions.js";
 import { disable, find, named, say } from "./dom.js";
 import { Embarrassment } from "./embarrassment.js";
-import { first, look } from "./first.js";
 import { clock, count, counted, kindInWords, names, short } from "./format.js";
 import { Live } from "./live.js";
 import { Queue } from "./queue.js";

@@ -1,4 +1,4 @@
-// Asks the device how it is, while the rest of the page is still on its way.
+// Asks the device how it is, before anything else is done.
 
 import { get } from "./api.js";
 
