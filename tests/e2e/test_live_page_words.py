@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
+import sel_edge.serve
 from sel_edge.runtime.samples.desk import SAMPLES_FILE
 from tests.serve.stage import QUEUED
 from tests.serve.visiting import chromium, served, visiting
 
 pytestmark = pytest.mark.proof
 
+FORMAT = Path(sel_edge.serve.__file__).parent / "page" / "modules" / "format.js"
 AS_INTL_WRITES_THEM = """async () => {
   const { clock, count, scaled } = await import("/format.js");
   const whole = new Intl.NumberFormat("en");
@@ -61,4 +64,6 @@ def test_an_answer_to_a_frame_that_waits_no_more_is_said_to_be_late(browser: Bro
 
 def test_numbers_and_times_are_as_intl_writes_them(browser: Browser) -> None:
     with served() as (_, address), visiting(browser, address) as visit:
+        # Served are not the modules, but one script of all.
+        visit.page.route("**/format.js", lambda route: route.fulfill(path=FORMAT))
         assert visit.page.evaluate(AS_INTL_WRITES_THEM) == []
