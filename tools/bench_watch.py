@@ -4,12 +4,12 @@
         [--seeds N] [--quick] [--out FILE]
 
 Exports a run of fewer classes than DATA has and makes videos with tools/watch_videos.py: the
-classes that it never saw are the near novelty, digits and pieces of a flower the far one. Three
-places: `home`, where nearly all passes are by things that come again and again; `street`, where
-one in five is a known thing that never came before; `crowd`, where all are, so that
-only the network can tell. DATA is a data SPEC (default: cifar10-jpeg.tar.gz in the directory
-SEL_EDGE_TEST_DATA, or ../shared/data). Prints one JSON object as its last line; its storage_saved
-and novel_missed are the worst of the seeds, and the sum, at the first place.
+classes that it never saw are the near novelty, digits and pieces of a flower the far one. Four
+places: `home`, where nearly all passes are by things that come again and again; `busy`, where half
+again as many do; `street`, where one in five is a known thing that never came before; `crowd`,
+where all are, so that only the network can tell. DATA is a data SPEC (default: cifar10-jpeg.tar.gz
+in the directory SEL_EDGE_TEST_DATA, or ../shared/data). Prints one JSON object as its last line;
+its storage_saved and novel_missed are the worst of the seeds, and the sum, at the first place.
 """
 
 from __future__ import annotations

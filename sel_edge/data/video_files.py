@@ -49,9 +49,12 @@ def by_ffmpeg(place: str, protocols: str, params: Sequence[int] = ()) -> Any:
     """
     cv2 = opencv()
     with _opening:
-        before = os.environ.get(_OPTIONS, "")
+        before = os.environ.get(_OPTIONS)
         os.environ[_OPTIONS] = f"protocol_whitelist;{protocols}|rtsp_transport;tcp"
         try:
             return cv2.VideoCapture(place, cv2.CAP_FFMPEG, list(params))
         finally:  # whoever opens a video next has limits of their own
-            os.environ[_OPTIONS] = before
+            if before is None:
+                del os.environ[_OPTIONS]
+            else:
+                os.environ[_OPTIONS] = before

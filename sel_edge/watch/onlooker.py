@@ -19,6 +19,8 @@ from sel_edge.watch.video import Pixels
 VIEW_SIDE = 32
 """Pixels at which colours and their places are compared."""
 THUMBNAIL_SIDE = 8
+MAX_CUT_SIDE = 448
+"""Pixels; a larger piece of a frame is made smaller before anything is computed with it."""
 COLOUR_STEPS = 6
 """Per channel; and a channel at 2.5 times the mean counts as full."""
 FEATURES_WEIGHT, LAYOUT_WEIGHT, COLOUR_WEIGHT = 1.0, 0.5, 0.5
@@ -90,12 +92,17 @@ class Onlooker:
 
 
 def cut_out(frame: Pixels, box: Box) -> Pixels:
-    """What is in a box, in a square where the frame is wide and high enough for one."""
+    """What is in a box, in a square where the frame is wide and high enough for one.
+
+    Large ones come smaller, for no network here looks at more.
+    """
     height, width = frame.shape[:2]
     side = box.side
     left = min(max(0, round(box.middle[0] - side / 2)), max(0, width - side))
     top = min(max(0, round(box.middle[1] - side / 2)), max(0, height - side))
-    return frame[top : top + side, left : left + side]
+    cut = frame[top : top + side, left : left + side]
+    shrink = max(1, max(cut.shape[:2]) // MAX_CUT_SIDE)
+    return cut if shrink == 1 else _resized(cut, cut.shape[0] // shrink, cut.shape[1] // shrink)
 
 
 def _appearances(features: Floats, pictures: list[Pixels]) -> Floats:

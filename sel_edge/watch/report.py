@@ -37,7 +37,8 @@ def report(video: Video, watched: Watched, events: list[Event] | None) -> dict[s
     kept, shelf = kept_spans(watched), watched.shelf
     seconds, kept_s = watched.frames / video.fps, kept.frames(watched.frames) / video.fps
     moved_s = watched.moved.frames(watched.frames) / video.fps
-    moved_bytes = min(video.bytes, shelf.bytes * moved_s / kept_s) if kept_s else None
+    clips_s = sum(segment.frames for segment in shelf.segments) / video.fps
+    moved_bytes = min(video.bytes, shelf.bytes * moved_s / clips_s) if clips_s else None
     return {
         "seconds": seconds,
         "bytes": video.bytes,

@@ -172,7 +172,7 @@ class Scene:
     ) -> None:
         steady = np.abs(small - self._last).max(axis=2) < LEAST_LEVELS
         self._steady_s = np.where(steady, self._steady_s + np.float32(self._step_s), 0)
-        self._last = small
+        self._last = np.where(steady[..., np.newaxis], self._last, small)
         still, staying, jump = (self._share(s) for s in (SETTLING_S, STAYING_S, JUMP_S))
         of_moving = np.where(everywhere | (self._steady_s >= STEADY_S), jump, staying)
         share = np.where(moving, of_moving, still).astype(np.float32)

@@ -88,36 +88,64 @@ class Shelf:
         self.tidy()
 
     def tidy(self) -> None:
-        """Let go what is usual by now, then the most boring until there is room."""
-        for segment in [one for one in self.segments if self.worth(one) <= 0]:
-            self._drop(segment)
-            self.settled += 1
-        self.make_room()
-        self._write_index()
+        """Let go what is usual by now, then the most boring until there is room.
+
+        Raises:
+            StorageError: see `make_room`.
+        """
+        self._settle()
+        try:
+            self.make_room()
+        finally:
+            self._write_index()
 
     def end(self) -> None:
         """No more clips will come: hold the cap."""
         self._room = self._cap
-        self.tidy()
+        self._settle()
+        self._hold_cap()
+        self._write_index()
 
     def make_room(self) -> None:
         """Let the most boring go, the oldest first, until there is room for all and on the disk.
 
         Raises:
-            StorageError: the disk is full, and not of these clips.
+            StorageError: the disk is full, and not of these clips; none of them goes then.
         """
-        while self.bytes > self._room or (self._free() < 0 and self.segments):
-            self._drop(min(self.segments, key=lambda one: (self._level(one), one.first)))
-            self.crowded_out += 1
-        if self._free() < 0:
+        self._hold_cap()
+        missing = -self._free()
+        if missing > self.bytes:
             raise StorageError(
                 f"The disk of {self._folder} is full.",
                 f"{RESERVE_BYTES:,} bytes are to stay free.",
-                "Free some space, then run the command again.",
+                "Free some space, then run the command again with another --out.",
             )
+        while self.segments and self._free() < 0:
+            self._crowd_out(min(self.segments, key=self._rank))
 
-    def _level(self, segment: Segment) -> int:
-        return round(self.worth(segment) / LEVEL_NATS)
+    def _settle(self) -> None:
+        for segment in [one for one in self.segments if self.worth(one) <= 0]:
+            self._drop(segment)
+            self.settled += 1
+
+    def _hold_cap(self) -> None:
+        """What has no room even alone goes first: other clips would go for nothing."""
+        for segment in [one for one in self.segments if one.bytes > self._room]:
+            self._crowd_out(segment)
+        over = self.bytes - self._room
+        for segment in sorted(self.segments, key=self._rank):
+            if over <= 0:
+                return
+            over -= segment.bytes
+            self._crowd_out(segment)
+
+    def _crowd_out(self, segment: Segment) -> None:
+        self._drop(segment)
+        self.crowded_out += 1
+
+    def _rank(self, segment: Segment) -> tuple[int, int]:
+        """The lowest goes first."""
+        return round(self.worth(segment) / LEVEL_NATS), segment.first
 
     def _free(self) -> int:
         return shutil.disk_usage(self._folder).free - RESERVE_BYTES

@@ -10,7 +10,7 @@ from statistics import median
 
 from sel_edge.watch.impressions import Look, impression
 from sel_edge.watch.scene import Box
-from sel_edge.watch.usual import Visit
+from sel_edge.watch.usual import STAY_S, Visit
 
 LOST_S = 1.0
 """A thing that is not seen for as long has gone."""
@@ -200,16 +200,20 @@ class Tracker:
             self.tracks[number].move(box, now_s)
         lost = [track for n, track in enumerate(self.tracks) if n not in found]
         new = [box for box in boxes if box not in found.values()]
-        over, born = [track for track in lost if now_s - track.last_s > LOST_S], []
+        over = [track for track in lost if now_s - track.last_s > LOST_S]
+        fresh, born = tuple(new), []
         for track in [self.tracks[number] for number in found]:
             box = track.box
             met = [other for other in lost if other.is_grown_up and other.box.middle_in(box)]
             if met and track.is_grown_up and not track.joined:
                 over += [track, *met]
                 born.append(self._joined([track, *met], box, now_s))
-            elif track.is_left_alone or any(self._has_parted(track, other) for other in new):
+            elif track.is_left_alone or any(self._has_parted(track, other) for other in fresh):
                 # Unless it has just grown, it was several things from the start.
                 track.joined |= track.boxes[0].area <= ALIKE_SIZE[1] * track.usual_area
+                over.append(track)
+                new.append(box)
+            elif now_s - track.start_s >= STAY_S:
                 over.append(track)
                 new.append(box)
         born += [self._new(box, now_s) for box in new]

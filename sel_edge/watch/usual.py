@@ -18,6 +18,8 @@ MAX_THINGS, MAX_PASSES = 512, 512
 """That are remembered."""
 ABSENT_S = 30.0
 """A thing that is back sooner has not come again; it was hidden."""
+STAY_S = 300.0
+"""What is there for longer has come again: it is usual some time, though it never leaves."""
 TIMES_POWER = 4
 """How fast a thing that comes again and again becomes usual."""
 UNCLEAR_NATS = 0.01
@@ -47,11 +49,13 @@ class Visit:
     Attributes:
         seen: what it looks like this time.
         clear: it is one thing that was seen well.
+        start_s: when it came.
         thing: as it is remembered; None while it is there.
     """
 
     seen: Impression
     clear: bool = True
+    start_s: float = 0.0
     thing: Thing | None = None
 
 
@@ -84,7 +88,7 @@ class Usual:
         came = np.array(self._passes)
         above = len(self._anchors) - np.searchsorted(self._anchors, strangeness)
         share = ANCHOR_WEIGHT * (1 + above) / (1 + len(self._anchors))
-        p = (share + (came >= strangeness).sum()) / (ANCHOR_WEIGHT + len(came))
+        p = (share + (came >= strangeness).sum()) / (ANCHOR_WEIGHT + len(came) + 1)
         return -math.log(p) - TIMES_POWER * math.log(times / 2)
 
     def times(self, visit: Visit) -> float:
@@ -98,7 +102,9 @@ class Usual:
             return earlier
         if visit.clear:
             known = self._find(visit.seen)
-            return earlier if known is None else earlier + known.visits
+            if known is None:
+                return earlier
+            return known.visits + (visit.start_s - known.last_s >= ABSENT_S)
         alike = self._likeness.of(self._cosines(visit.seen))
         others: float = sum(
             like * thing.visits
@@ -121,11 +127,13 @@ class Usual:
             visit.thing = Thing(seen.appearance, 1, end_s)
             self._things.append(visit.thing)
             if len(self._things) > MAX_THINGS:
-                self._things.remove(min(self._things, key=lambda one: (one.visits, one.last_s)))
+                others = self._things[:-1]
+                self._things.remove(min(others, key=lambda one: (one.visits, one.last_s)))
             return
         mean = thing.visits * thing.appearance + seen.appearance
         thing.appearance = mean / np.linalg.norm(mean)
-        thing.visits += start_s - thing.last_s >= ABSENT_S
+        is_again = start_s - thing.last_s >= ABSENT_S or end_s - start_s >= STAY_S
+        thing.visits += is_again
         thing.last_s = end_s
 
     def _cosines(self, seen: Impression) -> Floats:

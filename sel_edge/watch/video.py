@@ -17,10 +17,13 @@ from sel_edge.watch.opencv import cv2
 
 MIN_SIDE, MAX_PIXELS = 32, 40_000_000
 """Of a frame."""
-MAX_FPS = 240.0
+MIN_FPS, MAX_FPS = 1.0, 240.0
 CODEC = "mp4v"
 """MPEG-4 part 2: of those that every OpenCV can write, it needs the fewest bytes and the least
 time."""
+
+MAX_TIMEBASE = 65_535
+"""Of that codec; OpenCV counts a rate that is not whole in thousandths."""
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """A picture of OpenCV: blue, green and red, [H, W, 3]."""
@@ -46,13 +49,23 @@ class Video:
     bytes: int
 
     def frames(self) -> Iterator[Pixels]:
-        """The frames, one at a time; a damaged file ends where it cannot be read on."""
+        """The frames, one at a time; a damaged file ends where it cannot be read on.
+
+        Raises:
+            DataError: one has another size.
+        """
         capture = _capture(self.path)
         try:
             while True:
                 arrived, frame = capture.read()
                 if not arrived:
                     return
+                if frame.shape != (self.height, self.width, 3):
+                    raise DataError(
+                        f"{self.path} changes the size of its frames.",
+                        f"All are expected to be {self.width} x {self.height} pixels.",
+                        "Convert it.",
+                    )
                 yield frame
         finally:
             capture.release()
@@ -81,10 +94,14 @@ def open_video(path: Path) -> Video:
             "Check that the file is complete, or convert it.",
         )
     height, width = frame.shape[:2]
-    if not (0 < fps <= MAX_FPS) or min(width, height) < MIN_SIDE or width * height > MAX_PIXELS:
+    if (
+        not (MIN_FPS <= fps <= MAX_FPS)
+        or min(width, height) < MIN_SIDE
+        or width * height > MAX_PIXELS
+    ):
         raise DataError(
             f"{path} has frames of {width} x {height} pixels, {fps:g} a second.",
-            f"At least {MIN_SIDE} pixels a side, at most {MAX_PIXELS:,} in all, and at most "
+            f"At least {MIN_SIDE} pixels a side, at most {MAX_PIXELS:,} in all, and {MIN_FPS:g} to "
             f"{MAX_FPS:g} frames a second are expected.",
             "Convert it.",
         )
@@ -110,8 +127,9 @@ class Clip:
 
     def __init__(self, path: Path, fps: float, width: int, height: int) -> None:
         self.path, self.frames = path, 0
+        rate = fps if 1000 * fps <= MAX_TIMEBASE else round(fps)
         self._writer = cv2.VideoWriter(
-            str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*CODEC), fps, (width, height)
+            str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*CODEC), rate, (width, height)
         )
         if not self._writer.isOpened():
             raise _unwritable(path)
@@ -137,6 +155,7 @@ class Clip:
         held = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         capture.release()
         if held != self.frames:
+            self.path.unlink(missing_ok=True)
             raise _unwritable(self.path)
 
 
@@ -149,5 +168,5 @@ def _unwritable(path: Path) -> StorageError:
     return StorageError(
         f"The clip {path} could not be written.",
         "Clips that were complete before are untouched.",
-        "Free some space or choose another place, then run the command again.",
+        "Free some space, then run the command again with another --out.",
     )

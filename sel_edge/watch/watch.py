@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sel_edge.bundle.bundle import Bundle
+from sel_edge.core.errors import SelEdgeError
 from sel_edge.watch.impressions import impression
 from sel_edge.watch.onlooker import Onlooker, cut_out
 from sel_edge.watch.recorder import Recorder
@@ -81,9 +83,14 @@ def watch(
     """
     watcher = Watcher(video, bundle, out, settings)
     begun, number = time.perf_counter(), -1
-    for number, frame in enumerate(video.frames()):
-        watcher.see(number, frame)
-        progress(number + 1)
+    try:
+        for number, frame in enumerate(video.frames()):
+            watcher.see(number, frame)
+            progress(number + 1)
+    except BaseException:  # also Ctrl-C: clips and index are whole, whatever ends it
+        with suppress(SelEdgeError):
+            watcher.end()
+        raise
     watcher.end()
     return Watched(
         frames=number + 1,
@@ -130,7 +137,7 @@ class Watcher:
         """The video is over."""
         for track in self._tracker.tracks:
             self._part(track)
-        self._recorder.close()
+        self._recorder.end([track for track in self._tracker.tracks if track.visit is not None])
         self.shelf.end()
 
     def _look(self, frame: Pixels, now_s: float) -> list[Track]:
@@ -148,7 +155,7 @@ class Watcher:
                 self._tracker.divide(track)
                 over.append(track)
             elif track.visit is None and (evidence := track.evidence):
-                visit = Visit(impression(evidence), track.is_clear)
+                visit = Visit(impression(evidence), track.is_clear, track.start_s)
                 track.visit = visit if self.usual.worth(visit) > 0 else None
         self.looks += len(tracks)
         return over
@@ -160,7 +167,7 @@ class Watcher:
             return
         self.passes += 1
         seen = impression(evidence)
-        visit = track.visit or Visit(seen)
+        visit = track.visit or Visit(seen, start_s=track.start_s)
         visit.seen, visit.clear = seen, track.is_clear
         self.usual.came(visit, track.start_s, track.last_s)
         track.visit = visit if self.usual.worth(visit) > 0 else track.visit

@@ -27,10 +27,15 @@ def test_a_playlist_leads_to_no_address(tmp_path: Path):
             server.accept()
 
 
-def test_others_keep_limits_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(OPTIONS, "rtsp_transport;udp")
+@pytest.mark.parametrize("limits", ["rtsp_transport;udp", None])
+def test_others_keep_limits_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: str | None
+):
+    monkeypatch.delenv(OPTIONS, raising=False)
+    if limits is not None:
+        monkeypatch.setenv(OPTIONS, limits)
     clip = Clip(tmp_path / "clip.mp4", 5.0, 64, 48)
     clip.add(np.zeros((48, 64, 3), np.uint8))
     clip.close()
     by_ffmpeg(str(clip.path), "file")
-    assert os.environ[OPTIONS] == "rtsp_transport;udp"
+    assert os.environ.get(OPTIONS) == limits

@@ -55,6 +55,8 @@ def test_the_cap_is_held_and_files_index_and_shelf_agree(
         assert shelf.bytes <= UNDECIDED_TIMES * cap
     shelf.end()
     assert shelf.bytes <= cap
+    if any(size <= cap and worth > 0 for size, worth in sizes[-1:]):
+        assert shelf.segments
     assert all(shelf.worth(one) > 0 for one in shelf.segments)
     there = sorted(path.name for path in folder.glob("*.mp4"))
     assert there == sorted(one.path.name for one in shelf.segments)
@@ -99,4 +101,13 @@ def test_a_full_disk_costs_the_boring_and_is_then_said(
     monkeypatch.setattr(shelf_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     with pytest.raises(StorageError, match="full"):
         shelf.tidy()
-    assert shelf.segments == []
+    shelf.end()
+    assert [one.first for one in shelf.segments] == [10]
+    assert [row["start_s"] for row in json.loads((tmp_path / INDEX_FILE).read_text())] == [2.0]
+
+
+def test_one_clip_without_room_does_not_cost_the_others(tmp_path: Path):
+    shelf = made(tmp_path, 30)
+    for number, (size, worth) in enumerate([(10, 1.0), (10, 1.0), (61, 9.0)]):
+        shelf.add(segment(tmp_path, number, size, worth))
+    assert [one.bytes for one in shelf.segments] == [10, 10]

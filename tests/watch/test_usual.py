@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sel_edge.watch.impressions import Impression, Likeness
-from sel_edge.watch.usual import ABSENT_S, MAX_THINGS, Usual, Visit
+from sel_edge.watch.usual import ABSENT_S, MAX_THINGS, STAY_S, Usual, Visit
 
 LIKENESS = Likeness(0.7, 0.9)
 SIZE = 64
@@ -113,3 +113,30 @@ def test_memory_is_bounded():
     for number in range(MAX_THINGS + 50):
         visited(usual, seen(rng.normal(size=SIZE)), 100.0 * number)
     assert usual.things <= MAX_THINGS
+
+
+def test_something_new_becomes_usual_though_memory_is_full_of_things_that_come_often():
+    usual, rng = some(), np.random.default_rng(1)
+    for round_s in (0.0, 1e6):
+        rng = np.random.default_rng(1)
+        for number in range(MAX_THINGS):
+            visited(usual, seen(rng.normal(size=SIZE)), round_s + 100.0 * number)
+    new = np.random.default_rng(2).normal(size=SIZE)
+    for number in range(4):
+        last = visited(usual, seen(new), 1e7 + 100.0 * number)
+    assert usual.times(last) == 4
+
+
+def test_a_thing_that_is_back_at_once_has_not_come_again_while_it_is_there_either():
+    usual = some()
+    visited(usual, thing(0), 0.0)
+    assert usual.times(Visit(thing(0), start_s=10.0)) == 1
+    assert usual.times(Visit(thing(0), start_s=100.0)) == 2
+
+
+def test_what_never_leaves_becomes_usual():
+    usual = some()
+    for number in range(4):
+        visit = Visit(thing(0), start_s=STAY_S * number)
+        usual.came(visit, STAY_S * number, STAY_S * (number + 1))
+    assert usual.worth(visit) < 0

@@ -68,3 +68,21 @@ def test_a_clip_that_lost_frames_is_an_error(tmp_path: Path):
     clip.frames += 1
     with pytest.raises(StorageError, match="could not be written"):
         clip.close()
+
+
+@pytest.mark.parametrize("fps", [1.0, 29.97, 71.43, 120.0])
+def test_usual_and_unusual_rates_come_back(tmp_path: Path, fps: float):
+    clip = Clip(tmp_path / "clip.mp4", fps, 64, 48)
+    for _ in range(10):
+        clip.add(np.zeros((48, 64, 3), np.uint8))
+    clip.close()
+    assert open_video(clip.path).fps == pytest.approx(fps, rel=0.01)
+
+
+def test_a_clip_that_is_not_whole_is_not_left(tmp_path: Path):
+    clip = Clip(tmp_path / "clip.mp4", 5.0, 64, 48)
+    clip.add(np.zeros((48, 64, 3), np.uint8))
+    clip.frames += 1
+    with pytest.raises(StorageError):
+        clip.close()
+    assert list(tmp_path.iterdir()) == []

@@ -21,9 +21,10 @@ def joined(modules: Mapping[str, str], entry: str) -> str:
         entry: name of the one that nobody imports.
 
     Raises:
-        ValueError: a module is missing, imports itself in a circle, or has another form.
+        ValueError: a module is missing, imports itself in a circle or what another one does not
+            export, or has another form.
     """
-    return "".join(_function(name, modules[name]) for name in _in_order(modules, entry, ()))
+    return "".join(_function(name, modules) for name in _in_order(modules, entry, ()))
 
 
 def _in_order(modules: Mapping[str, str], name: str, importers: tuple[str, ...]) -> Iterator[str]:
@@ -36,7 +37,12 @@ def _in_order(modules: Mapping[str, str], name: str, importers: tuple[str, ...])
     yield from (*found, name)
 
 
-def _function(name: str, text: str) -> str:
+def _function(name: str, modules: Mapping[str, str]) -> str:
+    text = modules[name]
+    for names, imported in _IMPORT.findall(text):
+        wanted = {one.split(" as ")[0].strip() for one in names.split(",")}
+        if missing := wanted - {*_EXPORT.findall(modules[imported])}:
+            raise ValueError(f"{name}.js: {imported}.js does not export {', '.join(missing)}")
     exported = ", ".join(_EXPORT.findall(text))
     body = _EXPORT.sub("", _IMPORT.sub(_taken, text))
     if other := _OTHER.search(body):

@@ -29,10 +29,11 @@ def test_what_is_imported_comes_first_and_once():
     [
         ({"c": 'import { one } from "./b.js";\n'}, "a imports b imports c imports b"),
         ({"c": 'import { one } from "./d.js";\n'}, "imports d"),
-        ({"c": "export default 3;\n"}, "export default 3"),
-        ({"c": "export let two = 2;\n"}, "export let two"),
-        ({"c": 'import three from "./three.js";\n'}, "import three"),
-        ({"c": 'import * as three from "three";\n'}, "import \\* as three"),
+        ({"c": "export const two = 2;\nexport default 3;\n"}, "export default 3"),
+        ({"c": "export const two = 2;\nexport let three = 3;\n"}, "export let three"),
+        ({"c": "const two = 2;\n"}, "c.js does not export two"),
+        ({"a": 'import three from "./three.js";\n'}, "import three"),
+        ({"a": 'import * as three from "three";\n'}, "import \\* as three"),
     ],
 )
 def test_other_forms_are_refused(changed: dict[str, str], says: str):
