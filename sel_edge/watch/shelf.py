@@ -130,7 +130,7 @@ class Shelf:
 
     def _hold_cap(self) -> None:
         """What has no room even alone goes first: other clips would go for nothing."""
-        for segment in [one for one in self.segments if one.bytes > self._room]:
+        for segment in [one for one in self.segments if one.bytes > self._cap]:
             self._crowd_out(segment)
         over = self.bytes - self._room
         for segment in sorted(self.segments, key=self._rank):
