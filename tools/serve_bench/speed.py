@@ -88,14 +88,14 @@ def from_stream(bundle: Path, spec: str, frames: int, folder: Path) -> dict[str,
 
     Args:
         bundle: that runs.
-        spec: of the stream.
+        spec: of data whose training split has as many frames.
         frames: of it.
         folder: for the state.
 
     Returns:
         `frames_per_s`, and `miscounted`: frames that are recorded too often, or not at all.
     """
-    with serving(bundle, f"stream:{spec}?n={frames}&pace=0", folder) as daemon:
+    with serving(bundle, f"stream:{spec}:train?n={frames}&pace=0", folder) as daemon:
         began_s, cpu_s = time.monotonic(), daemon.cpu_s()
         first = status_of(daemon)["flow"]["seen"]
         while (flow := status_of(daemon)["flow"])["source_state"] != "ended":
