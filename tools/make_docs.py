@@ -270,6 +270,44 @@ def _delta(network: Any, rung: str) -> str:
     return f"{network[f'delta_bytes_{rung}']:,} bytes, {share:.1%} of the image"
 
 
+def serving_table() -> str:
+    """How a device serves, under too much load, for long, and to enemies; what watching keeps."""
+    record = _read(RECORDS / "serve.json")
+    machine, places = record["machine"], record["watch"]["places"]
+    share = record["stream_frames_per_s"] / record["floor_frames_per_s"]
+    found = {
+        name: f"{row['novel_missed']} of {row['novel_events']}" for name, row in places.items()
+    }
+    rows = [
+        "| `sel-edge serve`, ResNet-18 width 8 | | goal |",
+        "|---|---|---|",
+        f"| frames answered by HTTP, and the slowest of a hundred "
+        f"| {record['frames_per_s']:,.0f} a second, {record['p99_ms']:.0f} ms | |",
+        f"| frames from a stream, and of what onnxruntime alone does "
+        f"| {record['stream_frames_per_s']:,.0f} a second, {share:.0%} | |",
+        f"| the page in a browser at four times that load "
+        f"| {record['page_ms_under_load']:.0f} ms | 300 |",
+        f"| memory, and its growth in {record['sizes']['soak_min']:g} minutes at full speed "
+        f"| {record['rss_mb']:.0f} MB, {record['rss_growth']:.1%} | 2 % |",
+        f"| frames answered twice, and lost "
+        f"| {record['frames_twice']}, {record['frames_lost']} | 0 |",
+        f"| hostile requests not refused, and server errors "
+        f"| {record['bad_requests']}, {record['server_errors']} | 0 |",
+        f"| deploys cut off, and machines left without a release that works "
+        f"| {record['deploy_cuts']}, {record['left_broken']} | 100, 0 |",
+        f"| storage that `sel-edge watch` saves, and novel things it misses at a door "
+        f"| {record['storage_saved']:.1%}, {found['home']} | 90 %, 0 |",
+        f"| missed at a busier door, in a street, in a crowd of strangers "
+        f"| {found['busy']}, {found['street']}, {found['crowd']} | |",
+    ]
+    note = (
+        f"{machine['cores']} cores of {machine['processor']}, shared with what loads them. From "
+        "[docs/records/serve.json](docs/records/serve.json), written by `tools/bench_serve.py`; "
+        "[how](docs/MEASURING.md)."
+    )
+    return "\n".join([*rows, "", note, ""])
+
+
 def _percent(share: float | None, digits: int = 1) -> str:
     return "" if share is None else f"{share:.{digits}%}"
 
@@ -281,6 +319,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "training-step": training_step_table,
     "stories": stories_table,
     "microcontrollers": microcontrollers_table,
+    "serving": serving_table,
 }
 
 
