@@ -54,7 +54,7 @@ def measure(data: str, width: int, batch: int, rounds: int) -> dict[str, object]
     shape = (splits.train.images.shape[3], *splits.train.images.shape[1:3])
     pool = np.arange(len(splits.train.labels), dtype=np.int64)
     batches = training_batches(splits.train, pool, recipe, 0, 0, 0)
-    images, labels = next(batches)
+    images, labels, _ = next(batches)
     x, y = normalize(images, device), torch.from_numpy(labels)
     steps = {
         name: training_step(splits.train.classes, width, shape, precision, layout, x, y)

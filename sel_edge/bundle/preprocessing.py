@@ -8,13 +8,12 @@ from typing import ClassVar, Literal, TypeAlias
 import numpy as np
 
 from sel_edge.bundle.fields import Fields
+from sel_edge.core.frames import MAX_LEVEL, MIN_STD
 
 MAX_SIDE = 4096
 MAX_LENGTH = 2**20
 MAX_SIGNAL_NUMBERS = 2**26
 """Channels times length: more numbers than the largest image has."""
-MIN_STD, MAX_LEVEL = 1e-6, 1e6
-"""Limits of the normalization; pixels lie in 0..1."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from sel_edge.bundle.bundle import Bundle
-from sel_edge.bundle.preprocessing import MAX_LEVEL, MIN_STD
 from sel_edge.bundle.rungs import MAX_BATCH, RUNGS
 from sel_edge.cli.export_bundle import Exported, make_bundle
 from sel_edge.cli.export_mcu import McuTarget, described, target_of
@@ -22,6 +21,7 @@ from sel_edge.compile.ladder import LadderOptions
 from sel_edge.compile.optimizers import Adam, Sgd
 from sel_edge.core.errors import ConfigError
 from sel_edge.core.files import require_free
+from sel_edge.core.frames import MAX_LEVEL, MIN_STD
 from sel_edge.mcu.image import MAX_CLASSES
 
 OPTIMIZERS = {"sgd": Sgd, "adam": Adam}

@@ -7,23 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from sel_edge.bundle.preprocessing import (
-    ImagePreprocessing,
-    Preprocessing,
-    SignalPreprocessing,
-)
+from sel_edge.bundle.preprocessing import Preprocessing
 from sel_edge.cli.export_source import (
     ANCHORS_PER_CLASS,
     Logits,
     Source,
     calibration_frames,
     enough,
+    preprocessing_of,
 )
 from sel_edge.compile.read import read_model
 from sel_edge.compile.signature import signature
 from sel_edge.core.errors import BundleError, ConfigError, DataError
 from sel_edge.core.files import sha256_file
-from sel_edge.core.frames import Frames, noun
+from sel_edge.core.frames import Frames, channels_first
 from sel_edge.data.anchors import choose_anchors
 from sel_edge.data.dataset import Dataset, class_numbers, keep_classes
 from sel_edge.data.sources import load_splits
@@ -60,9 +57,12 @@ def from_onnx(
     splits = load_splits(data)
     train = _of_classes(splits.train, classes, names, data)
     shape = train.frames.shape[1:]
-    channels_first = shape if noun(shape) == "signal" else (shape[2], *shape[:2])
-    _require_fit(path, found.sample_shape, data, channels_first)
-    preprocessing = _preprocessing(shape, mean, std)
+    input_shape = channels_first(shape)
+    _require_fit(path, found.sample_shape, data, input_shape)
+    channels = input_shape[0]
+    preprocessing = preprocessing_of(
+        shape, _per_channel(mean, channels), _per_channel(std, channels)
+    )
     anchors = train.subset(choose_anchors(train.labels, ANCHORS_PER_CLASS, 0))
     return Source(
         model=model,
@@ -185,21 +185,6 @@ def _unusable(found: str) -> BundleError:
         found,
         "A network that onnxruntime can run is expected.",
         "Export the network again, with another opset or another exporter.",
-    )
-
-
-def _preprocessing(
-    shape: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...]
-) -> Preprocessing:
-    """Of frames of a shape as data hold them."""
-    if noun(shape) == "signal":
-        channels, length = shape
-        return SignalPreprocessing(
-            channels, length, _per_channel(mean, channels), _per_channel(std, channels)
-        )
-    height, width, channels = shape
-    return ImagePreprocessing(
-        height, width, channels, _per_channel(mean, channels), _per_channel(std, channels)
     )
 
 

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sel_edge.bundle.bundle import MIN_ANCHORS_PER_CLASS
-from sel_edge.bundle.preprocessing import ImagePreprocessing, Preprocessing
+from sel_edge.bundle.preprocessing import ImagePreprocessing, Preprocessing, SignalPreprocessing
 from sel_edge.compile.graph import Model
 from sel_edge.core.errors import DataError
-from sel_edge.core.frames import Frames, described, require_images
+from sel_edge.core.frames import Frames, channels_first, described, noun
 from sel_edge.core.rng import generator
+from sel_edge.core.runlog import frame_shape
 from sel_edge.data.dataset import Dataset
 from sel_edge.data.sources import load_splits
 
@@ -79,20 +80,20 @@ def from_run(run_path: Path, data: str | None) -> Source:
     info = trained.run.info
     spec = data or info["data"]["spec"]
     splits = load_splits(spec)
-    _require_same(splits.train, spec, trained.run.classes, tuple(info["data"]["image_shape"]))
-    height, width, channels = info["data"]["image_shape"]
+    shape = frame_shape(info)
+    _require_same(splits.train, spec, trained.run.classes, shape)
     mean, std = tuple(info["data"]["mean"]), tuple(info["data"]["std"])
     chosen = splits.train.subset(anchor_indices(splits.train, info, ANCHORS_PER_CLASS))
     return Source(
-        model=torch_model(trained.model, (channels, height, width)),
+        model=torch_model(trained.model, channels_first(shape)),
         name=info["model"]["name"],
         width=info["model"]["width"],
         classes=trained.run.classes,
-        preprocessing=ImagePreprocessing(height, width, channels, mean, std),
+        preprocessing=preprocessing_of(shape, mean, std),
         anchors=enough(chosen, spec),
         held_out=info["data"]["holdout"] > 0 and splits.sha256 == info["data"]["sha256"],
         calibration=calibration_frames(splits.train, info["seed"]),
-        predict=lambda frames: trained.predict(require_images(frames, "The run"))[1],
+        predict=lambda frames: trained.predict(frames)[1],
         seed=info["seed"],
         accuracy={
             "test": info["totals"]["test_full_acc"],
@@ -116,6 +117,17 @@ def _require_same(
             f"The run was trained on {', '.join(classes)} as {described(shape)}.",
             "Name the run's own data with --data.",
         )
+
+
+def preprocessing_of(
+    shape: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...]
+) -> Preprocessing:
+    """Of frames of a shape as data hold them, with a mean and a deviation for each channel."""
+    if noun(shape) == "signal":
+        channels, length = shape
+        return SignalPreprocessing(channels, length, mean, std)
+    height, width, channels = shape
+    return ImagePreprocessing(height, width, channels, mean, std)
 
 
 def enough(anchors: Dataset, spec: str) -> Dataset:

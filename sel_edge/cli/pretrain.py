@@ -1,4 +1,4 @@
-"""`sel-edge pretrain`: train a ResNet-18 with a recipe."""
+"""`sel-edge pretrain`: train a ResNet-18 with a recipe, on images or signals."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ MAX_SEED = 2**32 - 1
 
 
 @click.command("pretrain")
-@click.option("--data", help="Data SPEC: digits, cifar10, cifar10:PATH, folder:PATH, npz:PATH.")
+@click.option(
+    "--data", help="Data SPEC: digits, cifar10, cifar10:PATH, folder:PATH, npz:PATH, signals:PATH."
+)
 @click.option(
     "--model",
-    type=click.Choice(MODELS),
-    default="resnet18",
-    show_default=True,
-    help="With a 3x3 stride-1 stem and no max-pool.",
+    type=click.Choice(list(MODELS)),
+    help="For images and for signals; default: the one that fits the data.",
 )
 @click.option(
     "--width",
@@ -94,7 +94,7 @@ def command(
     ctx: click.Context,
     /,
     data: str | None,
-    model: str,
+    model: str | None,
     width: str,
     recipe: str,
     overrides: tuple[str, ...],
@@ -108,7 +108,7 @@ def command(
     resume: bool,
     as_json: bool,
 ) -> int:
-    """Train a ResNet-18 with a recipe.
+    """Train a ResNet-18 with a recipe, on images or signals.
 
     Ctrl-C leaves a checkpoint; --resume goes on to the result the run would have had. A resumed run
     takes everything from its run.json; only --data may say where the same data are now.

@@ -51,10 +51,10 @@ class TrainingDisplay:
         """Name the stage and its pool."""
         self._bar.update(self._task, description=f"{self._recipe.name}: {stage.name}")
         if self._recipe.staged:
-            self._say(f"{stage.name}: {images:,} images, {stage.epochs} epochs")
+            self._say(f"{stage.name}: {images:,} frames, {stage.epochs} epochs")
 
     def step_done(self, position: Position, steps: int, sums: EpochSums) -> None:
-        """Move the bar; accuracy and images per second are of the running epoch."""
+        """Move the bar; accuracy and frames per second are of the running epoch."""
         if self._rate is None or sums.steps == 1:
             self._rate = (time.perf_counter(), sums.images)
         started, first = self._rate
@@ -62,7 +62,7 @@ class TrainingDisplay:
         self._bar.update(
             self._task,
             completed=position.epoch + position.step / steps,
-            numbers=f"train {sums.correct / sums.images:.1%}  {rate:,.0f} images/s",
+            numbers=f"train {sums.correct / sums.images:.1%}  {rate:,.0f} frames/s",
         )
 
     def epoch_done(self, row: HistoryRow) -> None:

@@ -65,6 +65,12 @@ class Samples:
     probabilities: NDArray[np.float32]
 
 
+def frame_shape(info: Mapping[str, Any]) -> tuple[int, ...]:
+    """Of the frames that a run.json tells of: height, width, channels; or channels, length."""
+    data = info["data"]
+    return tuple(data["signal_shape"] if "signal_shape" in data else data["image_shape"])
+
+
 def history_columns(classes: Sequence[str], staged: bool) -> list[str]:
     """Column names of history.csv: the published ones first, then ours."""
     totals = ["train_acc", "train_loss", "test_full_acc", "test_100_acc"]

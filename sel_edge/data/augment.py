@@ -1,4 +1,4 @@
-"""Random crop and flip of a whole batch at once, as published: padding 4, zeros outside."""
+"""Random crop and flip of a whole batch of images, as published, and random shift of signals."""
 
 from __future__ import annotations
 
@@ -46,3 +46,25 @@ def random_flip(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[
     flipped = images.copy()
     flipped[mirrored] = images[mirrored, :, ::-1]
     return flipped
+
+
+def random_shift(
+    signals: NDArray[np.float32], most: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Shift every signal in time by its own random offset, the same in all of its channels.
+
+    What comes in from outside repeats the signal's own end: zero may lie far from its values.
+
+    Args:
+        signals: float32 [N, channels, length].
+        most: largest shift in samples in each direction, >= 0.
+        rng: draws N offsets, uniform over -most..most.
+
+    Returns:
+        A new float32 [N, channels, length].
+    """
+    n, _, length = signals.shape
+    offsets = rng.integers(-most, most + 1, size=(n, 1))
+    places = np.clip(np.arange(length) + offsets, 0, length - 1)
+    shifted: NDArray[np.float32] = np.take_along_axis(signals, places[:, np.newaxis], axis=2)
+    return shifted

@@ -1,8 +1,8 @@
 """Everything a run needs to go on bit for bit, in one safetensors file.
 
 Tensors: ``model.*``, the optimizer's state as ``optimizer.PARAMETER.PART`` (``exp_avg``,
-``exp_avg_sq`` and ``step``, or ``momentum_buffer``) and ``curriculum.scores``. Position, sums,
-costs and history are JSON in the header. No pickle.
+``exp_avg_sq`` and ``step``, or ``momentum_buffer``), ``curriculum.scores`` and ``.losses``.
+Position, sums, costs and history are JSON in the header. No pickle.
 """
 
 from __future__ import annotations

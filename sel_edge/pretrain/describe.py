@@ -10,7 +10,7 @@ import torch
 
 from sel_edge.core import provenance, runlog
 from sel_edge.core.errors import ConfigError, DataError
-from sel_edge.core.frames import require_images
+from sel_edge.core.frames import channels_first, noun
 from sel_edge.core.measurement import Meter
 from sel_edge.data.anchors import choose_anchors
 from sel_edge.data.dataset import Dataset, Splits
@@ -18,7 +18,7 @@ from sel_edge.pretrain.batches import fit_normalization, steps_per_epoch
 from sel_edge.pretrain.curriculum import stage_pool
 from sel_edge.pretrain.flops import count_flops, torch_training_flops
 from sel_edge.pretrain.initialize import Init, build_model
-from sel_edge.pretrain.model import parameter_count
+from sel_edge.pretrain.model import model_for, parameter_count
 from sel_edge.pretrain.precision import choose_device, choose_precision
 from sel_edge.pretrain.recipe import Recipe
 
@@ -32,7 +32,7 @@ class RunOptions:
     Attributes:
         data: a data SPEC, see `sel_edge.data.sources.load_splits`.
         recipe: already scaled to the wanted epochs.
-        model: one of `sel_edge.pretrain.model.MODELS`.
+        model: one of `sel_edge.pretrain.model.MODELS`; None for the one that fits the data.
         width: channels of the first stage, one of 64, 32, 16, 8.
         init: "scratch" or "imagenet".
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -44,7 +44,7 @@ class RunOptions:
 
     data: str
     recipe: Recipe
-    model: str = "resnet18"
+    model: str | None = None
     width: int = 64
     init: Init = "scratch"
     device: str = "auto"
@@ -58,16 +58,15 @@ def describe_run(options: RunOptions, splits: Splits, meter: Meter) -> dict[str,
     """Everything about a new run that is known before its first step, as run.json holds it.
 
     Raises:
-        SelEdgeError: device, width, holdout or curriculum do not fit these data, or they are
-            signals.
+        SelEdgeError: model, device, width, holdout or curriculum do not fit these data.
     """
-    height, width, channels = require_images(splits.train.frames, "`sel-edge pretrain`").shape[1:]
+    frame_shape = splits.train.frames.shape[1:]
+    name, shape = model_for(frame_shape, options.model), channels_first(frame_shape)
     kept = without_anchors(splits.train, options.holdout, options.seed)
     _check_pools(options.recipe, kept)
-    shape = (channels, height, width)
     device = choose_device(options.device)
     model = build_model(
-        len(splits.train.classes), options.width, channels, options.init, options.seed
+        len(splits.train.classes), options.width, shape[0], options.init, options.seed, name
     ).to(device)
     precision, timing = options.precision, dict[str, float]()
     if precision == "auto":
@@ -89,14 +88,14 @@ def describe_run(options: RunOptions, splits: Splits, meter: Meter) -> dict[str,
             "n_train": len(kept.labels),
             "n_test": len(splits.test.labels),
             "holdout": options.holdout,
-            "image_shape": [height, width, channels],
+            f"{noun(frame_shape)}_shape": list(frame_shape),
             "mean": list(normalization.mean),
             "std": list(normalization.std),
         },
         "model": {
-            "name": options.model,
+            "name": name,
             "width": options.width,
-            "channels": channels,
+            "channels": shape[0],
             "parameters": parameter_count(model),
             "forward_macs": flops.forward // 2,
             "training_flops": flops.training,
@@ -122,14 +121,15 @@ def _check_pools(recipe: Recipe, train: Dataset) -> None:
     Raises:
         DataError: naming the stage.
     """
+    kind = f"{noun(train.frames.shape[1:])}s"
     easy = np.zeros(len(train.labels))  # the size of a slice does not depend on the scores
     for stage in recipe.stages:
         images = len(stage_pool(easy, train.labels, stage, recipe.images_per_class_max))
         if steps_per_epoch(images, recipe.batch_size) == 0:
             raise DataError(
-                f"The stage {stage.name!r} of {recipe.name} would train on {images} images.",
+                f"The stage {stage.name!r} of {recipe.name} would train on {images} {kind}.",
                 "Batch normalization needs at least two.",
-                "Use more images per class, or a recipe with wider slices.",
+                f"Use more {kind} per class, or a recipe with wider slices.",
             )
 
 
@@ -141,12 +141,13 @@ def without_anchors(train: Dataset, per_class: int, seed: int) -> Dataset:
     """
     if per_class == 0:
         return train
+    kind = f"{noun(train.frames.shape[1:])}s"
     smallest = int(np.bincount(train.labels).min())
     if per_class == 1 or smallest < per_class + 2:
         raise ConfigError(
             f"--holdout {per_class} was asked for, and the smallest class has {smallest} training "
-            "images.",
-            "At least two anchors of every class are needed, and two images must remain.",
+            f"{kind}.",
+            f"At least two anchors of every class are needed, and two {kind} must remain.",
             "Use another --holdout, or 0.",
         )
     keep = np.ones(len(train.labels), dtype=bool)

@@ -37,10 +37,10 @@ def predict(
     """Logits of a split in evaluation mode, float32 [N, K]; the mode is restored afterwards."""
     was_training = model.training
     model.eval()
-    parts, size = [], evaluation_batch(data.images)
+    parts, size = [], evaluation_batch(data.frames)
     with torch.inference_mode():
         for start in range(0, len(data.labels), size):
-            x = normalize(data.images[start : start + size], arithmetic.device)
+            x = normalize(data.frames[start : start + size], arithmetic.device)
             with arithmetic.autocast():
                 logits = model(x)
             parts.append(logits.float().cpu().numpy())

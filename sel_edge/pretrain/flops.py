@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @dataclass(frozen=True)
 class LayerFlops:
-    """FLOPs of one layer for one image.
+    """FLOPs of one layer for one frame.
 
     Attributes:
         name: of the module.
@@ -33,7 +33,7 @@ class LayerFlops:
 
 @dataclass(frozen=True)
 class NetworkFlops:
-    """FLOPs of a network for one image, layer by layer in forward order."""
+    """FLOPs of a network for one frame, layer by layer in forward order."""
 
     layers: tuple[LayerFlops, ...]
 
@@ -48,45 +48,45 @@ class NetworkFlops:
         return sum(x.forward + x.weight_gradient + x.input_gradient for x in self.layers)
 
 
-def count_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> NetworkFlops:
+def count_flops(model: nn.Module, input_shape: tuple[int, ...]) -> NetworkFlops:
     """Count one network.
 
     Args:
         model: on any device; its training mode is left as it was.
-        image_shape: channels, height, width.
+        input_shape: channels, height, width of an image; channels, length of a signal.
     """
     found: list[LayerFlops] = []
 
     def record(name: str, module: nn.Module, output: Tensor) -> None:
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv1d | nn.Conv2d):
             kernel = module.weight[0].numel()
             forward = 2 * kernel * output[0].numel()
         else:
-            assert isinstance(module, nn.Linear)  # noqa: S101 - only these two are hooked
+            assert isinstance(module, nn.Linear)  # noqa: S101 - only these are hooked
             forward = 2 * module.in_features * output[0].numel()
-        operator = "conv" if isinstance(module, nn.Conv2d) else "linear"
+        operator = "conv" if isinstance(module, nn.Conv1d | nn.Conv2d) else "linear"
         found.append(LayerFlops(name, operator, forward, forward, forward if found else 0))
 
     hooks = [
         module.register_forward_hook(lambda m, _, y, name=name: record(name, m, y))
         for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear)
     ]
     try:
-        _forward_once(model, image_shape)
+        _forward_once(model, input_shape)
     finally:
         for hook in hooks:
             hook.remove()
     return NetworkFlops(tuple(found))
 
 
-def torch_training_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
-    """Forward and backward FLOPs of one image as torch's own counter sees them."""
+def torch_training_flops(model: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """Forward and backward FLOPs of one frame as torch's own counter sees them."""
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
     with FlopCounterMode(display=False) as counter:
-        model(torch.zeros(2, *image_shape, device=device)).sum().backward()
+        model(torch.zeros(2, *input_shape, device=device)).sum().backward()
     model.zero_grad(set_to_none=True)
     model.train(was_training)
     return int(counter.get_total_flops()) // 2
@@ -97,9 +97,9 @@ def paper_flops(parameters: int, sparsity: float, images: int) -> float:
     return 2.0 * parameters * (1.0 - sparsity) * images
 
 
-def _forward_once(model: nn.Module, image_shape: tuple[int, int, int]) -> None:
+def _forward_once(model: nn.Module, input_shape: tuple[int, ...]) -> None:
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        model(torch.zeros(1, *image_shape, device=next(model.parameters()).device))
+        model(torch.zeros(1, *input_shape, device=next(model.parameters()).device))
     model.train(was_training)

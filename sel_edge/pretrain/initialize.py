@@ -8,29 +8,31 @@ import torch
 from torch import Tensor
 
 from sel_edge.core.errors import ConfigError, MissingDependencyError
-from sel_edge.pretrain.model import ResNet18
+from sel_edge.pretrain.model import MODELS, ResNet18
 
 Init = Literal["scratch", "imagenet"]
 
 
-def build_model(n_classes: int, width: int, channels: int, init: Init, seed: int) -> ResNet18:
-    """A ResNet-18 with its first weights.
+def build_model(
+    n_classes: int, width: int, channels: int, init: Init, seed: int, name: str = "resnet18"
+) -> ResNet18:
+    """A ResNet-18, one of `MODELS` by its name, with its first weights.
 
     With "imagenet" every tensor is taken that has the same shape; the 7x7 stem and the classifier
     do not, and stay random, as in the published runs.
 
     Raises:
-        ConfigError: ImageNet weights were asked for another width than 64.
+        ConfigError: ImageNet weights were asked for signals, or another width than 64.
         MissingDependencyError: torchvision or its weights are not to be had.
     """
     torch.manual_seed(seed)
-    model = ResNet18(n_classes, width, channels)
+    model = ResNet18(n_classes, width, channels, MODELS[name])
     if init == "imagenet":
-        if width != 64:
+        if (name, width) != ("resnet18", 64):
             raise ConfigError(
-                f"--init imagenet was asked for with --width {width}.",
-                "ImageNet weights exist for width 64 only.",
-                "Use --width 64 or --init scratch.",
+                f"--init imagenet was asked for with {name} of width {width}.",
+                "ImageNet weights exist for resnet18 of width 64 only.",
+                "Use --init scratch, or, for images, --width 64.",
             )
         own = model.state_dict()
         fitting = {

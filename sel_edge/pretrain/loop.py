@@ -6,7 +6,6 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -18,20 +17,22 @@ from torch.nn.functional import cross_entropy
 from sel_edge.core.embarrassment import class_embarrassment
 from sel_edge.core.embarrassment import cross_entropy as sample_losses
 from sel_edge.core.errors import DivergenceError, GateError
-from sel_edge.core.measurement import Meter
+from sel_edge.core.frames import Frames, channels_first
 from sel_edge.core.rng import generator
 from sel_edge.core.runlog import HistoryRow
-from sel_edge.data.dataset import Dataset
-from sel_edge.pretrain.batches import Normalization, steps_per_epoch, training_batches
+from sel_edge.pretrain.batches import Batch, steps_per_epoch, training_batches
 from sel_edge.pretrain.curriculum import stage_pool
 from sel_edge.pretrain.evaluate import Accuracy, accuracy, predict
-from sel_edge.pretrain.flops import NetworkFlops, paper_flops
+from sel_edge.pretrain.flops import count_flops, paper_flops
 from sel_edge.pretrain.model import parameter_count
 from sel_edge.pretrain.precision import Arithmetic
-from sel_edge.pretrain.progress import EpochSums, Position, Spent
+from sel_edge.pretrain.progress import EpochSums, Position
 from sel_edge.pretrain.recipe import Recipe, Stage
+from sel_edge.pretrain.resolution import resized, side_at
 from sel_edge.pretrain.schedule import learning_rate
+from sel_edge.pretrain.sparing import epoch_weights
 from sel_edge.pretrain.sparsity import initial_threshold, mask_gradients, stage_threshold
+from sel_edge.pretrain.state import EpochWork, Setup, TrainState
 
 # Comparing all weights before and after a step costs about as much as the optimizer.
 CHANGED_EVERY_STEPS = 16
@@ -58,40 +59,6 @@ class Observer(Protocol):
 
     def gate_checked(self, stage: Stage, first_100: float, passed: bool) -> None:
         """A stage with a threshold has ended."""
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What stays the same during a run."""
-
-    recipe: Recipe
-    train: Dataset
-    test: Dataset
-    normalization: Normalization
-    arithmetic: Arithmetic
-    flops: NetworkFlops
-    meter: Meter
-    seed: int
-
-
-@dataclass
-class TrainState:
-    """What changes during a run; a checkpoint holds all of it.
-
-    Attributes:
-        scores: cross-entropy of every training image under the cold model, float32 [N];
-            empty where the recipe has no curriculum, None before it is known.
-        gamma_0: threshold of the gradient mask at fresh weights; 0 without a mask.
-    """
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    position: Position = field(default_factory=Position)
-    spent: Spent = field(default_factory=Spent)
-    sums: EpochSums | None = None
-    history: list[HistoryRow] = field(default_factory=list)
-    scores: NDArray[np.float32] | None = None
-    gamma_0: float = 0.0
 
 
 def new_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -126,6 +93,11 @@ class Trainer:
         self.setup, self.state, self.observer = setup, state, observer
         self._save, self._stop_requested = save, stop_requested
         self._parameters = parameter_count(state.model)
+        if state.losses is None:
+            state.losses = np.full((2, len(setup.train.labels)), np.inf, dtype=np.float32)
+        self._losses = state.losses
+        self._channels, *self._sides = channels_first(setup.train.frames.shape[1:])
+        self._flops = {tuple(self._sides): setup.flops}
         self._clock = (time.perf_counter(), setup.meter.read_j())
 
     def run(self) -> None:
@@ -172,7 +144,7 @@ class Trainer:
         rng = generator(setup.seed, "gamma_0")
         chosen = rng.choice(len(setup.train.labels), count, replace=False)
         fresh = copy.deepcopy(self.state.model).train()
-        logits = self._forward(fresh, setup.train.images[chosen])
+        logits = self._forward(fresh, setup.train.frames[chosen])
         labels = torch.from_numpy(setup.train.labels[chosen]).to(setup.arithmetic.device)
         cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
         self.state.gamma_0 = initial_threshold(fresh, mask.percentile)
@@ -189,15 +161,17 @@ class Trainer:
         setup, position = self.setup, self.state.position
         if self.state.sums is None:
             self.state.sums = EpochSums(len(setup.train.classes))
-        gamma, epochs = self._gamma(), sum(stage.epochs for stage in setup.recipe.stages)
-        steps = steps_per_epoch(len(pool), setup.recipe.batch_size)
+            self._losses[0] = self._losses[1]
+        epochs = sum(stage.epochs for stage in setup.recipe.stages)
+        work = self._work(pool, position.epoch / epochs)
+        steps = steps_per_epoch(len(work.pool), setup.recipe.batch_size)
         batches = training_batches(
-            setup.train, pool, setup.recipe, setup.seed, position.epoch, position.step
+            setup.train, work.pool, setup.recipe, setup.seed, position.epoch, position.step
         )
         self.state.model.train()
-        for images, labels in batches:
+        for batch in batches:
             done = (position.epoch + (position.step + 0.5) / steps) / epochs
-            self._step(images, labels, gamma, done)
+            self._step(batch, work, done)
             position.step += 1
             self.observer.step_done(position, steps, self.state.sums)
             if time.perf_counter() - self._clock[0] > MAX_SECONDS_BETWEEN_READINGS:
@@ -206,6 +180,17 @@ class Trainer:
                 self._checkpoint()
                 raise RunInterruptedError
 
+    def _work(self, pool: NDArray[np.int64], done: float) -> EpochWork:
+        """What an epoch trains on; `done` is the share of the run before it."""
+        setup, recipe, epoch = self.setup, self.setup.recipe, self.state.position.epoch
+        share = recipe.spare if done < recipe.spare_until else 0.0
+        rng = generator(setup.seed, "spare", epoch)
+        weights = epoch_weights(self._losses[0], pool, share, rng)
+        size = tuple(
+            side_at(side, recipe.first_side, recipe.whole_from, done) for side in self._sides
+        )
+        return EpochWork(pool[weights[pool] > 0], weights, size, self._gamma())
+
     def _gamma(self) -> float | None:
         """The gradient threshold of the running stage, None without a mask."""
         recipe, stage = self.setup.recipe, self.state.position.stage
@@ -213,22 +198,30 @@ class Trainer:
             return None
         return stage_threshold(recipe.gradient_mask, self.state.gamma_0, stage, len(recipe.stages))
 
-    def _forward(self, model: nn.Module, images: NDArray[np.uint8]) -> Tensor:
-        """Logits in float32."""
-        x = self.setup.normalization(images, self.setup.arithmetic.device)
+    def _forward(
+        self, model: nn.Module, frames: Frames, size: tuple[int, ...] | None = None
+    ) -> Tensor:
+        """Logits in float32, of frames with their sides at a size or as they are."""
+        x = self.setup.normalization(frames, self.setup.arithmetic.device)
+        if size is not None:
+            x = resized(x, size)
         with self.setup.arithmetic.autocast():
             logits: Tensor = model(x)
         return logits.float()
 
-    def _step(
-        self, images: NDArray[np.uint8], labels: NDArray[np.int64], gamma: float | None, done: float
-    ) -> None:
+    def _step(self, batch: Batch, work: EpochWork, done: float) -> None:
         recipe, state, sums = self.setup.recipe, self.state, self.state.sums
         assert sums is not None  # noqa: S101 - _run_epoch made them
-        logits = self._forward(state.model, images)
+        labels = batch.labels
+        logits = self._forward(state.model, batch.frames, work.size)
         targets = torch.from_numpy(labels).to(logits.device)
-        loss = cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
+        weights = torch.from_numpy(work.weights[batch.chosen]).to(logits.device)
+        losses = cross_entropy(
+            logits, targets, reduction="none", label_smoothing=recipe.label_smoothing
+        )
+        loss = (weights * losses).mean()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._losses[1, batch.chosen] = losses.detach().cpu().numpy()
         loss_value = float(loss.detach())
         if not math.isfinite(loss_value):
             raise DivergenceError(
@@ -238,8 +231,8 @@ class Trainer:
                 "Start a new run with a smaller learning_rate or loss_gain.",
             )
         sparsity = 0.0
-        if gamma is not None:
-            sparsity = float(mask_gradients(state.model.parameters(), gamma))
+        if work.gamma is not None:
+            sparsity = float(mask_gradients(state.model.parameters(), work.gamma))
         rate = learning_rate(recipe, done, loss_value)
         state.optimizer.param_groups[0]["lr"] = rate
         look = sums.steps % CHANGED_EVERY_STEPS == 0
@@ -259,7 +252,13 @@ class Trainer:
         sums.learning_rate += rate
         state.spent.images += len(labels)
         state.spent.paper_flops += paper_flops(self._parameters, sparsity, len(labels))
-        state.spent.executed_flops += self.setup.flops.training * len(labels)
+        state.spent.executed_flops += self._training_flops(work.size) * len(labels)
+
+    def _training_flops(self, size: tuple[int, ...]) -> int:
+        """Of one frame with its sides at a size."""
+        if size not in self._flops:
+            self._flops[size] = count_flops(self.state.model, (self._channels, *size))
+        return self._flops[size].training
 
     def _flat_weights(self) -> Tensor:
         return torch.cat([p.detach().flatten() for p in self.state.model.parameters()])

@@ -1,37 +1,91 @@
-"""ResNet-18 for small images: a 3x3 stride-1 stem, no max-pool, and a width factor.
+"""ResNet-18 with a width factor, for small images and for signals.
 
-Architecture: He et al. 2016 (arXiv:1512.03385) with the CIFAR stem. Parameter names are those of
-torchvision's resnet18, so that its ImageNet weights load by name.
+Architecture: He et al. 2016 (arXiv:1512.03385), without its max-pool. Images have the CIFAR stem:
+3x3, stride 1. Signals have a stem of 7 samples with stride 2: 60 samples are 4 places before the
+last pool, and 4096 are 256. Parameter names are those of torchvision's resnet18, so that its
+ImageNet weights load by name.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
+from sel_edge.core.errors import ConfigError
+from sel_edge.core.frames import described, noun
+
 WIDTHS = (64, 32, 16, 8)
-MODELS = ("resnet18",)
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What a ResNet's layers are, in the dimensions of its frames.
+
+    Attributes:
+        conv, norm, pool: kinds of layers.
+        kernel: size of a block's convolutions in each dimension, odd.
+        stem_kernel, stem_stride: of the first convolution.
+    """
+
+    conv: type[nn.Conv1d] | type[nn.Conv2d]
+    norm: type[nn.BatchNorm1d] | type[nn.BatchNorm2d]
+    pool: type[nn.AdaptiveAvgPool1d] | type[nn.AdaptiveAvgPool2d]
+    kernel: int
+    stem_kernel: int
+    stem_stride: int
+
+
+OF_IMAGES = Layers(nn.Conv2d, nn.BatchNorm2d, nn.AdaptiveAvgPool2d, 3, 3, 1)
+OF_SIGNALS = Layers(nn.Conv1d, nn.BatchNorm1d, nn.AdaptiveAvgPool1d, 5, 7, 2)
+
+MODELS = {"resnet18": OF_IMAGES, "resnet18-1d": OF_SIGNALS}
+"""Name of a network -> its layers."""
+
+
+def model_for(frame_shape: tuple[int, ...], wanted: str | None) -> str:
+    """The name of the network for frames of a shape.
+
+    Args:
+        frame_shape: of an image or a signal, as data hold it.
+        wanted: the network that was asked for, None for the one that fits.
+
+    Raises:
+        ConfigError: it does not fit.
+    """
+    kind = noun(frame_shape)
+    fitting = "resnet18-1d" if kind == "signal" else "resnet18"
+    if wanted not in (None, fitting):
+        raise ConfigError(
+            f"--model {wanted} was asked for, and the data are {described(frame_shape)}.",
+            f"The network for {kind}s is {fitting}.",
+            "Leave --model out, or name other data (?mode=gray, if floats in an .npz are images).",
+        )
+    return fitting
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with a shortcut, projected where the shape changes."""
+    """Two convolutions with a shortcut, projected where the shape changes."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, stride: int, layers: Layers = OF_IMAGES
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels_out)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels_out)
+        conv, norm, kernel, padding = layers.conv, layers.norm, layers.kernel, layers.kernel // 2
+        self.conv1 = conv(channels_in, channels_out, kernel, stride, padding, bias=False)
+        self.bn1 = norm(channels_out)
+        self.conv2 = conv(channels_out, channels_out, kernel, 1, padding, bias=False)
+        self.bn2 = norm(channels_out)
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Sequential | None = None
         if stride != 1 or channels_in != channels_out:
             self.downsample = nn.Sequential(
-                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False),
-                nn.BatchNorm2d(channels_out),
+                conv(channels_in, channels_out, 1, stride, bias=False), norm(channels_out)
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map float [N, C_in, H, W] to [N, C_out, H / stride, W / stride]."""
+        """Map float [N, C_in, ...] to [N, C_out, ...] with every side divided by the stride."""
         shortcut: Tensor = x if self.downsample is None else self.downsample(x)
         y: Tensor = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
@@ -45,41 +99,45 @@ class ResNet18(nn.Module):
     Args:
         n_classes: rows of the classifier, at least 2.
         width: channels of the first stage; 64 is the published network (11.17 M parameters).
-        channels: image channels, 1 or 3.
+        channels: of an image, 1 or 3; of a signal, any number.
+        layers: one of `MODELS`.
     """
 
-    def __init__(self, n_classes: int, width: int = 64, channels: int = 3) -> None:
+    def __init__(
+        self, n_classes: int, width: int = 64, channels: int = 3, layers: Layers = OF_IMAGES
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        kernel, stride = layers.stem_kernel, layers.stem_stride
+        self.conv1 = layers.conv(channels, width, kernel, stride, kernel // 2, bias=False)
+        self.bn1 = layers.norm(width)
         self.relu = nn.ReLU(inplace=True)
         widths = [width, width, 2 * width, 4 * width, 8 * width]
         for index in range(1, 5):
             stride = 1 if index == 1 else 2
             layer = nn.Sequential(
-                BasicBlock(widths[index - 1], widths[index], stride),
-                BasicBlock(widths[index], widths[index], 1),
+                BasicBlock(widths[index - 1], widths[index], stride, layers),
+                BasicBlock(widths[index], widths[index], 1, layers),
             )
             self.add_module(f"layer{index}", layer)
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.avgpool = layers.pool(1)
         self.fc = nn.Linear(8 * width, n_classes)
         self._initialize()
 
     def _initialize(self) -> None:
         """He initialization of the convolutions, as torchvision's resnet18 does it."""
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv1d | nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def features(self, x: Tensor) -> Tensor:
-        """Penultimate features, float [N, 8 * width], of images float [N, C, H, W]."""
+        """Penultimate features, float [N, 8 * width], of float [N, C, H, W] or [N, C, L]."""
         x = self.relu(self.bn1(self.conv1(x)))
         for index in range(1, 5):
             x = self.get_submodule(f"layer{index}")(x)
         return torch.flatten(self.avgpool(x), 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, float [N, n_classes], of images float [N, C, H, W]."""
+        """Logits, float [N, n_classes], of images float [N, C, H, W] or signals [N, C, L]."""
         logits: Tensor = self.fc(self.features(x))
         return logits
 

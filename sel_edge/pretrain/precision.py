@@ -70,14 +70,14 @@ def gpu_uuid(device: torch.device) -> str:
 
 
 def choose_precision(
-    model: nn.Module, image_shape: tuple[int, int, int], batch_size: int, device: torch.device
+    model: nn.Module, input_shape: tuple[int, ...], batch_size: int, device: torch.device
 ) -> tuple[Precision, dict[str, float]]:
     """Time training steps in both precisions, in turn, on a copy of the model.
 
     Returns:
         The precision to use and the medians it was chosen by, `fp32_ms` and `bf16_ms`.
     """
-    x = torch.randn(batch_size, *image_shape, device=device)
+    x = torch.randn(batch_size, *input_shape, device=device)
     y = torch.zeros(batch_size, dtype=torch.long, device=device)
     times: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
     trial = copy.deepcopy(model).train()

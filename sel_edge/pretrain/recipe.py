@@ -65,8 +65,14 @@ class Recipe:
         warm_up: share of the steps of "one-cycle" on which the rate rises.
         label_smoothing: share of every label that is spread over all classes.
         batch_size: images of a step.
-        crop_padding: pixels of zero padding for random crops; 0 switches cropping off.
-        flip: mirror half of the images.
+        crop_padding: pixels of zero padding for random crops; 0 switches cropping off. A signal is
+            shifted by at most so many samples, and at most a sixteenth of its length.
+        flip: mirror half of the images; signals never.
+        first_side: share of an image's height and width, or of a signal's length, that is trained
+            on at the beginning: they come smaller, not cut.
+        whole_from: share of the run from which on images are whole.
+        spare: share of the images below the mean loss that an epoch leaves out.
+        spare_until: share of the run after which no image is left out any more.
         images_per_class_max: at most so many images of a class in a stage; 0 means no limit.
         gradient_mask: the paper's sparse gradients, or None.
         gate: what a missed threshold does: nothing, a printed FAIL, or repeating the stage.
@@ -86,6 +92,10 @@ class Recipe:
     batch_size: int = 64
     crop_padding: int = 4
     flip: bool = True
+    first_side: float = 1.0
+    whole_from: float = 0.0
+    spare: float = 0.0
+    spare_until: float = 1.0
     images_per_class_max: int = 0
     gradient_mask: GradientMask | None = None
     gate: Gate = "none"
@@ -227,6 +237,10 @@ def _check(recipe: Recipe) -> None:
         (0 <= recipe.label_smoothing < 1, "label_smoothing must be at least 0 and below 1"),
         (2 <= recipe.batch_size <= 65536, "batch_size must be between 2 and 65536"),
         (0 <= recipe.crop_padding <= 64, "crop_padding must be between 0 and 64"),
+        (0 < recipe.first_side <= 1, "first_side must be above 0 and at most 1"),
+        (0 <= recipe.whole_from <= 1, "whole_from must be between 0 and 1"),
+        (0 <= recipe.spare < 1, "spare must be at least 0 and below 1"),
+        (0 <= recipe.spare_until <= 1, "spare_until must be between 0 and 1"),
         (recipe.images_per_class_max >= 0, "images_per_class_max must not be negative"),
         (recipe.extra_epochs_max >= 0, "extra_epochs_max must not be negative"),
         (0 <= mask.percentile <= 100, "gradient_mask.percentile must be between 0 and 100"),

@@ -15,8 +15,9 @@ from sel_edge.core import runlog
 from sel_edge.core.embarrassment import softmax
 from sel_edge.core.errors import ConfigError, DataError, RunDirectoryError
 from sel_edge.core.files import exclusive, require_free, storage_errors
+from sel_edge.core.frames import channels_first, noun
 from sel_edge.core.measurement import Meter
-from sel_edge.core.runlog import RunLog, Samples, history_columns, read_run
+from sel_edge.core.runlog import RunLog, Samples, frame_shape, history_columns, read_run
 from sel_edge.data.dataset import Splits
 from sel_edge.data.sources import load_splits
 from sel_edge.pretrain.batches import Normalization
@@ -32,10 +33,11 @@ from sel_edge.pretrain.describe import RunOptions, describe_run, without_anchors
 from sel_edge.pretrain.evaluate import first_of_each_class, predict
 from sel_edge.pretrain.flops import count_flops
 from sel_edge.pretrain.initialize import Init, build_model
-from sel_edge.pretrain.loop import Observer, Setup, Trainer, TrainState, new_optimizer
+from sel_edge.pretrain.loop import Observer, Trainer, new_optimizer
 from sel_edge.pretrain.precision import Arithmetic, choose_device
 from sel_edge.pretrain.progress import EpochSums, Position, Spent
 from sel_edge.pretrain.recipe import recipe_from_dict
+from sel_edge.pretrain.state import Setup, TrainState
 
 SAMPLES_PER_CLASS = 20
 
@@ -141,21 +143,20 @@ def _restore(
     out: Path, info: dict[str, Any], splits: Splits, meter: Meter
 ) -> tuple[Setup, TrainState]:
     recipe = recipe_from_dict(info["recipe"])
-    data, shape = info["data"], info["data"]["image_shape"]
+    data, shape = info["data"], channels_first(frame_shape(info))
     device = choose_device(info["device"])
     torch.set_num_threads(info["threads"])  # sums in another order would not be the same bits
     begun = (out / CHECKPOINT_FILE).exists()
     init: Init = "scratch" if begun else info["init"]
-    model = build_model(
-        len(data["classes"]), info["model"]["width"], shape[2], init, info["seed"]
-    ).to(device)
+    width, name = info["model"]["width"], info["model"]["name"]
+    model = build_model(len(data["classes"]), width, shape[0], init, info["seed"], name).to(device)
     setup = Setup(
         recipe=recipe,
         train=without_anchors(splits.train, data["holdout"], info["seed"]),
         test=splits.test,
         normalization=Normalization(tuple(data["mean"]), tuple(data["std"])),
         arithmetic=Arithmetic(device, info["precision"]),
-        flops=count_flops(model, (shape[2], shape[0], shape[1])),
+        flops=count_flops(model, shape),
         meter=meter,
         seed=info["seed"],
     )
@@ -167,7 +168,11 @@ def _restore(
 
 def _write_checkpoint(out: Path, state: TrainState) -> None:
     scores = np.zeros(0, dtype=np.float32) if state.scores is None else state.scores
-    tensors = pack(state.model, state.optimizer) | {"curriculum.scores": torch.from_numpy(scores)}
+    assert state.losses is not None  # noqa: S101 - the trainer made them
+    tensors = pack(state.model, state.optimizer) | {
+        "curriculum.scores": torch.from_numpy(scores),
+        "curriculum.losses": torch.from_numpy(state.losses),
+    }
     plain = {
         "position": asdict(state.position),
         "spent": asdict(state.spent),
@@ -184,6 +189,7 @@ def _read_checkpoint(out: Path, state: TrainState) -> None:
     try:
         unpack(checkpoint.tensors, state.model, state.optimizer)
         state.scores = checkpoint.tensors["curriculum.scores"].numpy()
+        state.losses = checkpoint.tensors["curriculum.losses"].numpy()
         state.position = Position(**plain["position"])
         state.spent = Spent(**plain["spent"])
         state.sums = plain["sums"] and EpochSums.from_dict(plain["sums"])
@@ -198,11 +204,8 @@ def _read_checkpoint(out: Path, state: TrainState) -> None:
 
 
 def _finish(out: Path, info: dict[str, Any], setup: Setup, state: TrainState) -> None:
-    chosen = first_of_each_class(setup.test.labels, SAMPLES_PER_CLASS)
-    shown = setup.test.subset(chosen)
-    logits = predict(state.model, shown, setup.normalization, setup.arithmetic)
-    probabilities = softmax(logits).astype(np.float32)
-    runlog.write_samples(out, Samples(shown.images, shown.labels, probabilities))
+    if noun(setup.test.frames.shape[1:]) == "image":
+        _write_samples(out, setup, state)
     write_tensors(out / MODEL_FILE, state.model.state_dict(), info["model"])
     last = state.history[-1]
     info["totals"] = {
@@ -216,6 +219,15 @@ def _finish(out: Path, info: dict[str, Any], setup: Setup, state: TrainState) ->
     runlog.write_info(out, info)
 
 
+def _write_samples(out: Path, setup: Setup, state: TrainState) -> None:
+    """Some test images and what became of them, for the plots of a comparison."""
+    chosen = first_of_each_class(setup.test.labels, SAMPLES_PER_CLASS)
+    shown = setup.test.subset(chosen)
+    logits = predict(state.model, shown, setup.normalization, setup.arithmetic)
+    probabilities = softmax(logits).astype(np.float32)
+    runlog.write_samples(out, Samples(shown.images, shown.labels, probabilities))
+
+
 @contextmanager
 def _memory_errors() -> Iterator[None]:
     """Say what to do when the network does not fit into memory."""
@@ -227,6 +239,6 @@ def _memory_errors() -> Iterator[None]:
             raise
         raise ConfigError(
             f"Memory ran out: {str(error).splitlines()[0]}",
-            "The network with its images and gradients must fit into memory.",
-            "Use a smaller --width, smaller images (?size=32) or --set batch_size=16.",
+            "The network with its images or signals and gradients must fit into memory.",
+            "Use a smaller --width, smaller images (?size=32), shorter signals, or batch_size=16.",
         ) from error

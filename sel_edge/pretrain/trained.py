@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from sel_edge.core.errors import RunDirectoryError
+from sel_edge.core.frames import Frames
 from sel_edge.core.runlog import RunLog, read_run
 from sel_edge.data.anchors import choose_anchors
 from sel_edge.data.dataset import Dataset
 from sel_edge.pretrain.batches import Normalization, evaluation_batch
 from sel_edge.pretrain.checkpoint import MODEL_FILE, read_tensors
-from sel_edge.pretrain.model import ResNet18
+from sel_edge.pretrain.model import MODELS, ResNet18
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,14 @@ class Trained:
     model: ResNet18
     run: RunLog
 
-    def predict(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Features float32 [N, F] and logits float32 [N, K] of uint8 [N, H, W, C]."""
+    def predict(self, frames: Frames) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Features float32 [N, F] and logits float32 [N, K] of frames as the run had them."""
         data = self.run.info["data"]
         normalize = Normalization(tuple(data["mean"]), tuple(data["std"]))
-        parts, size = [], evaluation_batch(images)
+        parts, size = [], evaluation_batch(frames)
         with torch.inference_mode():
-            for start in range(0, len(images), size):
-                x = normalize(images[start : start + size], torch.device("cpu"))
+            for start in range(0, len(frames), size):
+                x = normalize(frames[start : start + size], torch.device("cpu"))
                 features = self.model.features(x)
                 parts.append((features.numpy(), self.model.fc(features).numpy()))
         return np.concatenate([f for f, _ in parts]), np.concatenate([z for _, z in parts])
@@ -52,14 +53,15 @@ def load_trained(out: Path) -> Trained:
             f"A finished run holds {MODEL_FILE}.",
             f"Finish it with `sel-edge pretrain --resume --out {out}`.",
         )
-    model = ResNet18(len(run.classes), run.info["model"]["width"], run.info["model"]["channels"])
-    tensors = read_tensors(out / MODEL_FILE).tensors
+    described, tensors = run.info["model"], read_tensors(out / MODEL_FILE).tensors
     try:
+        layers = MODELS[described["name"]]
+        model = ResNet18(len(run.classes), described["width"], described["channels"], layers)
         model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    except RuntimeError as error:
+    except (KeyError, RuntimeError) as error:
         raise RunDirectoryError(
             f"The weights in {out / MODEL_FILE} do not fit the network that run.json describes.",
-            f"A {run.info['model']['name']} of width {run.info['model']['width']} is expected.",
+            f"A {described['name']} of width {described['width']} is expected.",
             "Restore the directory or pretrain again.",
         ) from error
     return Trained(model.eval(), run)

@@ -173,7 +173,7 @@ def _require_comparable(dense_path: Path, dense: System, sel_path: Path, sel: Sy
 
 def _data_identity(system: System) -> object:
     data = system.info.get("data", {})
-    return data.get("sha256"), data.get("image_shape")
+    return data.get("sha256"), data.get("image_shape"), data.get("signal_shape")
 
 
 def _images_per_class(system: System) -> int:

@@ -240,10 +240,26 @@ class TestRefusals:
         assert result.code == 6
         result.says("3 numbers", "2 channels")
 
-    @pytest.mark.parametrize("command", ["pretrain", "demo"])
-    def test_training_takes_images_for_now(self, call, place, tmp_path, command):
+    def test_the_demo_takes_images_only(self, call, place, tmp_path):
         data = f"npz:{place / 'signals.npz'}"
-        result = call(command, "--data", data, "--out", tmp_path / "run")
+        result = call("demo", "--data", data, "--out", tmp_path / "run")
         assert result.code == 3
-        result.says("signals of channels, length [2, 64]", f"`sel-edge {command}` takes images")
+        result.says("signals of channels, length [2, 64]", "`sel-edge demo` takes images")
         assert not (tmp_path / "run").exists()
+
+
+def test_pretrained_exported_and_run_by_commands_alone(call, place, tmp_path):
+    """Without --model: rows of numbers choose the network for signals themselves."""
+    data = f"signals:{place / 'signals.csv'}?label=last&channels={CHANNELS}"
+    given = ["--width", 8, "--epochs-scale", 0.01, "--holdout", 5, "--device", "cpu"]
+    assert call("pretrain", "--data", data, *given, "--out", tmp_path / "run").code == 0
+    assert call("export", tmp_path / "run", "--out", tmp_path / "bundle").code == 0
+    manifest = open_bundle(tmp_path / "bundle").manifest
+    assert (manifest.model.name, manifest.anchors_held_out) == ("resnet18-1d", True)
+    source, _, keys = data.partition("?")
+    source = f"{source}:test?{keys}&labels=0.5"
+    more = ["--source", source, "--state", tmp_path / "state"]
+    assert call("run", tmp_path / "bundle", *more).code == 0
+    refused = call("pretrain", "--data", data, "--model", "resnet18", "--out", tmp_path / "other")
+    assert refused.code == 6
+    refused.says("--model resnet18 was asked for", "signals of channels, length [2, 64]")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sel_edge.data.augment import random_crop, random_flip
+from sel_edge.data.augment import random_crop, random_flip, random_shift
 
 shapes = st.tuples(
     st.integers(0, 9), st.integers(1, 12), st.integers(1, 12), st.sampled_from((1, 3))
@@ -53,3 +53,25 @@ def test_every_offset_and_both_sides_occur() -> None:
     rng = np.random.default_rng(0)
     assert len(np.unique(random_crop(images, 1, rng).reshape(2000, -1), axis=0)) == 9
     assert (random_flip(images, rng)[:, 0, 0, 0] == 255).mean() == pytest.approx(0.5, abs=0.05)
+
+
+@given(
+    shape=st.tuples(st.integers(0, 9), st.integers(1, 4), st.integers(1, 40)),
+    most=st.integers(0, 50),
+    seed=seeds,
+)
+def test_shift_equals_a_loop_over_signals(
+    shape: tuple[int, int, int], most: int, seed: int
+) -> None:
+    signals = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    before = signals.copy()
+    offsets = np.random.default_rng(seed).integers(-most, most + 1, size=(shape[0], 1)).ravel()
+    margin = ((0, 0), (most, most))
+    expected = [
+        np.pad(signal, margin, mode="edge")[:, most + offset : most + offset + shape[2]]
+        for signal, offset in zip(signals, offsets, strict=True)
+    ]
+    shifted = random_shift(signals, most, np.random.default_rng(seed))
+    assert shifted.dtype == np.float32
+    assert np.array_equal(shifted, np.array(expected, dtype=np.float32).reshape(shape))
+    assert np.array_equal(signals, before), "the input is left alone"

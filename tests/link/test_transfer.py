@@ -30,6 +30,7 @@ from sel_edge.link.messages.image import (
 from sel_edge.link.messages.refusal import InUse, NextNonce, Refusal
 from sel_edge.link.messages.rollback import RollbackRequest
 from sel_edge.link.messages.status import StatusRequest
+from sel_edge.link.transfer import MAX_TRIES
 from sel_edge.mcu.keys import Purpose, mac
 from sel_edge.mcu.manifest import delta_manifest, parse_manifest, rollback_manifest
 from tests.link.peer import STATUS, Peer
@@ -147,7 +148,8 @@ def test_what_is_in_use_already_is_not_sent_again() -> None:
     assert peer.asked(DeltaBeginRequest) == 0
 
 
-@given(st.sets(st.integers(1, 14), max_size=4))
+# As often as MAX_TRIES in a row, without getting on, would be too often.
+@given(st.sets(st.integers(1, 14), max_size=MAX_TRIES - 1))
 @settings(max_examples=10, deadline=None)
 def test_a_board_that_restarts_gets_the_rest(when: set[int]) -> None:
     """After the n-th request of the transfer it has a new nonce and knows no beginning."""

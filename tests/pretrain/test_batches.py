@@ -24,12 +24,12 @@ def test_an_epoch_shows_every_image_once_and_can_be_entered_anywhere(count, batc
     data, pool = numbered(count), np.arange(count)
     whole = list(training_batches(data, pool, recipe, 1, 0, 0))
     assert len(whole) == steps_per_epoch(count, batch)
-    seen = np.concatenate([images[:, 0, 0, 0] for images, _ in whole])
+    seen = np.concatenate([images[:, 0, 0, 0] for images, *_ in whole])
     assert count - len(seen) == (1 if count % batch == 1 else 0)
     assert len(set(seen.tolist())) == len(seen)
     later = list(training_batches(data, pool, recipe, 1, 0, first))
     assert len(later) == max(0, len(whole) - first)
-    for (a, _), (b, _) in zip(whole[first:], later, strict=True):
+    for (a, *_), (b, *_) in zip(whole[first:], later, strict=True):
         np.testing.assert_array_equal(a, b)
 
 

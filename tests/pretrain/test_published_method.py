@@ -128,7 +128,7 @@ def reference(recipe) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
         pool = easy_to_hard(scores, data.labels, stage)
         for _ in range(stage.epochs):
             rates, zeroed, classes = [], [], ClassMeans()
-            for images, labels in training_batches(data, pool, recipe, 0, len(rows), 0):
+            for images, labels, _ in training_batches(data, pool, recipe, 0, len(rows), 0):
                 logits = model(normalize(images, CPU))
                 loss = -torch.log_softmax(logits, 1)[range(len(labels)), labels].mean()
                 loss.backward()

@@ -74,7 +74,7 @@ def test_what_a_recipe_does_not_know_is_refused_by_name(override, named):
 
 
 def test_an_unknown_recipe_names_the_known_ones():
-    with pytest.raises(ConfigError, match="dense, dense-strong, sel-paper"):
+    with pytest.raises(ConfigError, match="dense, dense-strong, sel, sel-paper"):
         load_recipe("desne")
 
 

@@ -168,6 +168,36 @@ def test_an_interrupted_run_with_momentum_resumes_to_the_same_bits(tmp_path):
     assert whole == cut
 
 
+LESS_WORK = ("first_side = 0.5", "whole_from = 0.5", "spare = 0.5", "spare_until = 0.8")
+
+
+def test_an_interrupted_run_that_leaves_work_out_resumes_to_the_same_bits(tmp_path):
+    options = small_options(small_recipe("dense-strong", 0.4, "batch_size = 64", *LESS_WORK))
+    start_run(tmp_path / "whole", options, open_meter(), Quiet(), never)
+    with pytest.raises(RunInterruptedError):
+        start_run(tmp_path / "cut", options, open_meter(), Quiet(), after(14))
+    with pytest.raises(RunInterruptedError):
+        resume_run(tmp_path / "cut", open_meter(), Quiet(), after(9))
+    resume_run(tmp_path / "cut", open_meter(), Quiet(), never)
+    whole, cut = (load_file(tmp_path / name / CHECKPOINT_FILE) for name in ("whole", "cut"))
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def test_only_work_that_was_done_is_counted(tmp_path):
+    recipe = small_recipe("dense-strong", 0.5, "batch_size = 64", *LESS_WORK)
+    run = train(tmp_path / "run", recipe)
+    epochs = [dict(row) for row in run.history]
+    images = np.diff([0, *(row["images"] for row in epochs)])
+    flops = np.diff([0, *(row["executed_flops_T"] for row in epochs)]) * 1e12
+    every = run.info["data"]["n_train"]
+    assert images[0] == images[-1] == every  # nothing is known yet, and all come in the end
+    assert all(count < every for count in images[1:-1])
+    each = flops / images
+    assert each[0] < 0.5 * each[-1]
+    assert each[-1] == pytest.approx(run.info["model"]["training_flops"])
+    assert np.all(np.diff(each) >= -1)
+
+
 def test_a_run_cut_before_its_first_checkpoint_can_be_resumed(tmp_path, uninterrupted):
     out = tmp_path / "run"
     options = small_options(small_recipe("sel-paper", 0.2, "gate = 'none'"))
