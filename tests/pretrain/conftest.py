@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from sel_edge.core.runlog import read_run
 from sel_edge.energy.meter import open_meter
+from sel_edge.pretrain.checkpoint import CHECKPOINT_FILE, MODEL_FILE
 from sel_edge.pretrain.describe import RunOptions
-from sel_edge.pretrain.loop import Observer
+from sel_edge.pretrain.loop import Observer, RunInterruptedError
 from sel_edge.pretrain.recipe import Recipe, load_recipe
-from sel_edge.pretrain.run import start_run
+from sel_edge.pretrain.run import resume_run, start_run
 
+NEVER = 10**9
 FOUR_DIGITS = "digits?classes=0,1,2,3"
 
 
@@ -72,3 +77,22 @@ def train(out: Path, recipe: Recipe, observer: Observer | None = None, **changes
     """A whole run."""
     options = small_options(recipe, **changes)
     return start_run(out, options, open_meter(), observer or Quiet(), never)
+
+
+def train_in_pieces(out: Path, options: RunOptions, stops: list[int]) -> None:
+    """A whole run that is interrupted after so many steps of each piece, and resumed."""
+    begin, go_on = functools.partial(start_run, out, options), functools.partial(resume_run, out)
+    for attempt, steps in zip([begin, *[go_on] * len(stops)], [*stops, NEVER], strict=True):
+        try:
+            attempt(open_meter(), Quiet(), after(steps))
+            break
+        except RunInterruptedError:
+            assert not read_run(out).info["finished"]
+
+
+def assert_same_bits(whole: Path, cut: Path) -> None:
+    """Two runs ended with the same network, and with the same state beside it."""
+    assert (whole / MODEL_FILE).read_bytes() == (cut / MODEL_FILE).read_bytes()
+    one, other = (load_file(path / CHECKPOINT_FILE) for path in (whole, cut))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)

@@ -1,6 +1,5 @@
 """A run in its directory: what it leaves, how it is interrupted, what it refuses."""
 
-import functools
 import json
 import math
 
@@ -9,7 +8,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
 from sel_edge.core.errors import (
     ConfigError,
@@ -33,10 +31,12 @@ from tests.pretrain.conftest import (
     FOUR_DIGITS,
     Quiet,
     after,
+    assert_same_bits,
     never,
     small_options,
     small_recipe,
     train,
+    train_in_pieces,
 )
 
 PUBLISHED_STAGED = (
@@ -46,8 +46,6 @@ PUBLISHED_DENSE = "epoch,train_acc,train_loss,test_full_acc,test_100_acc,flops_T
 
 # Times and joules differ from run to run; all else must not.
 CLOCKS = ("time_s", "energy_j")
-
-NEVER = 10**9
 
 
 @pytest.fixture(scope="module", params=["dense", "sel-paper"])
@@ -120,18 +118,8 @@ def uninterrupted(tmp_path_factory):
 def test_an_interrupted_run_resumes_to_the_same_bits(uninterrupted, tmp_path_factory, stops):
     out = tmp_path_factory.mktemp("cut") / "run"
     options = small_options(small_recipe("sel-paper", 0.2, "gate = 'none'"))
-    begin = functools.partial(start_run, out, options)
-    go_on = functools.partial(resume_run, out)
-    for attempt, steps in zip([begin, *[go_on] * len(stops)], [*stops, NEVER], strict=True):
-        try:
-            attempt(open_meter(), Quiet(), after(steps))
-            break
-        except RunInterruptedError:
-            assert not read_run(out).info["finished"]
-    assert (out / MODEL_FILE).read_bytes() == (uninterrupted.path / MODEL_FILE).read_bytes()
-    whole, cut = (load_file(p / CHECKPOINT_FILE) for p in (uninterrupted.path, out))
-    assert whole.keys() == cut.keys()
-    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    train_in_pieces(out, options, stops)
+    assert_same_bits(uninterrupted.path, out)
     for expected, got in zip(uninterrupted.history, read_run(out).history, strict=True):
         for name in expected.keys() - set(CLOCKS):
             same = expected[name] == got[name]
@@ -174,13 +162,8 @@ LESS_WORK = ("first_side = 0.5", "whole_from = 0.5", "spare = 0.5", "spare_until
 def test_an_interrupted_run_that_leaves_work_out_resumes_to_the_same_bits(tmp_path):
     options = small_options(small_recipe("dense-strong", 0.4, "batch_size = 64", *LESS_WORK))
     start_run(tmp_path / "whole", options, open_meter(), Quiet(), never)
-    with pytest.raises(RunInterruptedError):
-        start_run(tmp_path / "cut", options, open_meter(), Quiet(), after(14))
-    with pytest.raises(RunInterruptedError):
-        resume_run(tmp_path / "cut", open_meter(), Quiet(), after(9))
-    resume_run(tmp_path / "cut", open_meter(), Quiet(), never)
-    whole, cut = (load_file(tmp_path / name / CHECKPOINT_FILE) for name in ("whole", "cut"))
-    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    train_in_pieces(tmp_path / "cut", options, [14, 9])
+    assert_same_bits(tmp_path / "whole", tmp_path / "cut")
 
 
 def test_only_work_that_was_done_is_counted(tmp_path):

@@ -1,6 +1,5 @@
 """The same loop over signals: what it learns, how it resumes, what it refuses, what it exports."""
 
-import functools
 import json
 
 import numpy as np
@@ -8,27 +7,25 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
 from sel_edge.bundle.bundle import open_bundle
 from sel_edge.bundle.preprocessing import SignalPreprocessing
 from sel_edge.cli.export import export_run
 from sel_edge.core.errors import ConfigError, DataError, RunDirectoryError
-from sel_edge.core.runlog import frame_shape, read_run, read_samples
+from sel_edge.core.runlog import frame_shape, read_samples
 from sel_edge.data.dataset import Dataset
 from sel_edge.energy.meter import open_meter
 from sel_edge.pretrain.batches import fit_normalization, training_batches
-from sel_edge.pretrain.checkpoint import CHECKPOINT_FILE, MODEL_FILE
+from sel_edge.pretrain.checkpoint import MODEL_FILE
 from sel_edge.pretrain.flops import count_flops, torch_training_flops
 from sel_edge.pretrain.initialize import build_model
-from sel_edge.pretrain.loop import RunInterruptedError
 from sel_edge.pretrain.model import MODELS, OF_SIGNALS, ResNet18
 from sel_edge.pretrain.recipe import load_recipe
-from sel_edge.pretrain.run import resume_run, start_run
+from sel_edge.pretrain.run import start_run
 from sel_edge.pretrain.trained import load_trained
 from sel_edge.report.compare import write_compare
 from sel_edge.runtime.engine import Engine
-from tests.pretrain.conftest import FOUR_DIGITS, Quiet, after, never
+from tests.pretrain.conftest import FOUR_DIGITS, Quiet, assert_same_bits, never, train_in_pieces
 from tests.pretrain.signals import (
     CHANNELS,
     LENGTH,
@@ -111,17 +108,8 @@ def uninterrupted(data, tmp_path_factory):
 def test_an_interrupted_run_resumes_to_the_same_bits(data, uninterrupted, tmp_path_factory, stops):
     out = tmp_path_factory.mktemp("cut") / "run"
     options = signal_options(data, signal_recipe("sel-paper", 0.1, "gate = 'none'"))
-    begin, go_on = functools.partial(start_run, out, options), functools.partial(resume_run, out)
-    for attempt, steps in zip([begin, *[go_on] * len(stops)], [*stops, 10**9], strict=True):
-        try:
-            attempt(open_meter(), Quiet(), after(steps))
-            break
-        except RunInterruptedError:
-            assert not read_run(out).info["finished"]
-    assert (out / MODEL_FILE).read_bytes() == (uninterrupted.path / MODEL_FILE).read_bytes()
-    whole, cut = (load_file(path / CHECKPOINT_FILE) for path in (uninterrupted.path, out))
-    assert whole.keys() == cut.keys()
-    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    train_in_pieces(out, options, stops)
+    assert_same_bits(uninterrupted.path, out)
 
 
 def test_two_runs_are_compared_without_pictures(whole_run, tmp_path):
