@@ -33,7 +33,8 @@ from sel_edge.compile.load import load_graph
 from sel_edge.compile.quantize import quantize
 from sel_edge.core import provenance
 from sel_edge.core.files import write_atomic
-from sel_edge.core.runlog import HistoryRow, RunLog
+from sel_edge.core.frames import channels_first
+from sel_edge.core.runlog import HistoryRow, RunLog, frame_shape
 from sel_edge.data.dataset import Dataset
 from sel_edge.data.sources import load_splits
 from sel_edge.data.spec import parse_data
@@ -175,7 +176,7 @@ def worst_class_points(runs: dict[str, list[RunLog]], data: str) -> dict[str, fl
 
 def class_accuracies(run: RunLog, test: Dataset) -> NDArray[np.float64]:
     """Share of each class's test images that a run gets right, float64 [K]."""
-    _, answers = load_trained(run.path).predict(test.images)
+    _, answers = load_trained(run.path).predict(test.frames)
     right = answers.argmax(axis=1) == test.labels
     return np.array([right[test.labels == label].mean() for label in range(len(test.classes))])
 
@@ -183,8 +184,8 @@ def class_accuracies(run: RunLog, test: Dataset) -> NDArray[np.float64]:
 def int8_accuracy(run: Path, data: str) -> float:
     """Of the int8 graph on the whole test split."""
     network, splits = load_trained(run), load_splits(data)
-    height, width, channels = network.run.info["data"]["image_shape"]
-    graph = fold(load_graph(torch_model(network.model, (channels, height, width)), "n")).graph
+    shape = channels_first(frame_shape(network.run.info))
+    graph = fold(load_graph(torch_model(network.model, shape), "n")).graph
     images = calibration_images(network, splits.train, CALIBRATION_IMAGES, 0)
     session = open_session(quantize(to_model(graph).SerializeToString(), images), INT8_THREADS)
     found = logits(session, preprocess(network, splits.test))
