@@ -200,14 +200,14 @@ class Client:
         Returns:
             the board's status with that network in use.
         """
-        content = manifest.to_bytes()
-        for tries in range(1, MAX_TRIES + 1):
+        content, most = manifest.to_bytes(), MAX_TRIES[Refusal.WRONG_MAC]
+        for tries in range(1, most + 1):
             code = mac(key, Purpose.ROLLBACK, self.status().nonce, content)
             try:
                 self._ask(RollbackRequest(content, code))
             except RefusedError as refusal:
                 # The board may have restarted since, and have another nonce.
-                if refusal.status != Refusal.WRONG_MAC or tries == MAX_TRIES:
+                if refusal.status != Refusal.WRONG_MAC or tries == most:
                     raise
             else:
                 break

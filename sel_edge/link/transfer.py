@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -38,10 +39,12 @@ from sel_edge.mcu.manifest import Manifest
 Progress = Callable[[int, int], None]
 """Called with the bytes that are there and the bytes in all."""
 
-MAX_TRIES = 4
-"""So often nothing new may arrive between two beginnings."""
-_BEGIN_AGAIN = (Refusal.INCOMPLETE, Refusal.WRONG_MAC)
-"""What a board answers that has restarted, and has another nonce since."""
+MAX_TRIES: dict[int, int] = {Refusal.INCOMPLETE: 16, Refusal.WRONG_MAC: 4}
+"""What a board answers that has restarted, and how often in all while nothing new arrives.
+
+A board on bad power may restart many times before it has written one more chunk. A MAC is wrong if
+it restarts just then, or because the key is: that is not tried for long.
+"""
 _DATA_HEAD_BYTES = 6
 _MAX_IN_FLIGHT = 64
 
@@ -173,15 +176,17 @@ class Transfer:
             RefusedError: the board does not take it.
             LinkError: what it said cannot be right.
         """
-        tries = 0
+        refused = Counter[int]()
         while True:
             before = self._fewest_missing
             try:
                 return self._try()
             except RefusedError as refusal:
                 # A board that restarts gets on a little further each time.
-                tries = 1 if self._fewest_missing != before else tries + 1
-                if refusal.status not in _BEGIN_AGAIN or tries == MAX_TRIES:
+                if self._fewest_missing != before:
+                    refused.clear()
+                refused[refusal.status] += 1
+                if refused[refusal.status] >= MAX_TRIES.get(refusal.status, 1):
                     raise
 
     def _try(self) -> Status:
