@@ -1,25 +1,26 @@
 """HTTP/1.1 as uvicorn speaks it with h11, for clients that mean no good.
 
 Uvicorn waits for ever for the rest of a request, and for a client that takes nothing. Here every
-wait for a client has an end, which bytes that trickle in do not put off.
+wait for a client has an end, which bytes that trickle in do not put off. What is left of a request
+that was answered is not waited for at all: such an answer says that it is the connection's last.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 import h11
+from starlette.types import Message, Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sel_edge.serve.web.buckets import client_of
 from sel_edge.serve.web.headers import HEADERS
 from sel_edge.serve.web.refusals import RefusalError, Trouble, busy
 from sel_edge.serve.web.settings import Limits
-
-LINGER_S = 2.0
-"""How long what is left of a refused body is thrown away, so that its sender hears the answer."""
+from sel_edge.serve.web.transport import PoliteTransport
 
 
 class Doorkeeper:
@@ -65,13 +66,14 @@ class GuardedProtocol(H11Protocol):
         super().__init__(**arguments)
         self._doorkeeper, self._limits = doorkeeper, doorkeeper.limits
         self._entered: str | None = None
-        self._lingers = False
+        self.app = self._answer
         self._patience: asyncio.TimerHandle | None = None
         self._write_patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let a client in, or tell it to come back later."""
-        super().connection_made(transport)
+        self._polite = PoliteTransport(transport, self._is_request_under_way)
+        super().connection_made(cast(asyncio.Transport, self._polite))
         client = client_of(self.client[0] if self.client else "")
         if self._doorkeeper.enter(client):
             self._entered = client
@@ -88,26 +90,20 @@ class GuardedProtocol(H11Protocol):
         if self._entered is not None:
             self._doorkeeper.leave(self._entered)
             self._entered = None
-        for timer in (self._patience, self._write_patience, self.timeout_keep_alive_task):
+        keep_alive = self.timeout_keep_alive_task
+        for timer in (self._patience, self._write_patience, keep_alive, self._polite.end):
             if timer is not None:
                 timer.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Take in what the client sends."""
-        if self._lingers or self.transport.is_closing():
+        if self.transport.is_closing():
             return
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._calm()
         elif self.conn.trailing_data[0]:
             self._expect_headers()
-
-    def on_response_complete(self) -> None:
-        """The next request, please; what is left of this one is not waited for."""
-        if self.conn.their_state is h11.SEND_BODY:
-            self._linger()
-        else:
-            super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Say that it was no HTTP."""
@@ -128,6 +124,24 @@ class GuardedProtocol(H11Protocol):
             self._write_patience.cancel()
             self._write_patience = None
 
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application's answer, and whether it is the last: a client that is not told would
+        send its next request into a connection that ends."""
+        cycle = self.cycle
+
+        async def send_with_notice(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                is_last = self._is_request_under_way() or not cycle.keep_alive
+                if is_last and CLOSE_HEADER not in headers:
+                    message = {**message, "headers": [*headers, CLOSE_HEADER]}
+            await send(message)
+
+        await self.config.loaded_app(scope, receive, send_with_notice)
+
+    def _is_request_under_way(self) -> bool:
+        return self.conn.their_state is h11.SEND_BODY
+
     def _expect_headers(self) -> None:
         if self._patience is None:
             self._patience = self.loop.call_later(self._limits.header_s, self._too_slow)
@@ -147,13 +161,8 @@ class GuardedProtocol(H11Protocol):
             self._linger()
 
     def _linger(self) -> None:
-        """Say no more, and listen for a moment without taking anything in: closed at once, the
-        connection would be reset, and the client might not hear what it was told."""
-        self._lingers = True
         self._calm()
-        self._patience = self.loop.call_later(LINGER_S, self.transport.close)
-        self.flow.resume_reading()
-        self.transport.write_eof()
+        self._polite.linger()
 
     def _refuse(self, refusal: RefusalError) -> None:
         """Answer in place of the application."""

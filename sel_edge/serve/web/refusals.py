@@ -107,7 +107,8 @@ async def answer_exception(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         return _unknown(error).response()
     trouble = Trouble("bug", "The server made a mistake.", "", "Look into its log.")
-    return RefusalError(500, trouble).response()
+    # Starlette raises the error again once it is answered, and uvicorn hangs up then.
+    return RefusalError(500, trouble, {"Connection": "close"}).response()
 
 
 def _unknown(error: HTTPException) -> RefusalError:

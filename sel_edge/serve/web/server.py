@@ -106,6 +106,8 @@ class Server:
         try:
             await self._server.serve([listener])
         finally:
+            for connection in list(self._server.server_state.connections):
+                connection.transport.abort()  # whoever has not let go within the grace
             self._site.close()
 
     def _config(self, site: Site) -> uvicorn.Config:
@@ -130,6 +132,8 @@ class Server:
             self._site.close()
         if self._server is not None:
             self._server.should_exit = True
+            for connection in list(self._server.server_state.connections):
+                connection.shutdown()  # uvicorn does so later, when answers may be gone already
 
 
 def application(site: Site) -> Starlette:

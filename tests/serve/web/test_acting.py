@@ -182,8 +182,7 @@ def test_what_the_device_could_not_do_is_told_with_its_reason(shared, error, sta
 
 @pytest.mark.parametrize("path", ["adapt", "reload"])
 def test_what_takes_no_body_takes_none(shared, path):
-    with shared.stranger() as client:  # whose connection may end with the answer
-        assert client.post(f"/api/v1/{path}", content=b"{}").status_code == 400
+    assert shared.client.post(f"/api/v1/{path}", content=b"{}").status_code == 400
 
 
 def test_what_takes_long_is_accepted_and_goes_on(shared, monkeypatch):

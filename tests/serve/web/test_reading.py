@@ -311,6 +311,7 @@ def test_a_mistake_of_the_server_ends_in_one_plain_sentence(lively, monkeypatch,
     answer = lively.client.get("/api/v1/queue")
     assert (answer.status_code, answer.json()["error"]["kind"]) == (500, "bug")
     assert "secret" not in answer.text
+    assert answer.headers["Connection"] == "close"
     assert until(lambda: "ZeroDivisionError" in caplog.text)
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 

@@ -92,7 +92,8 @@ def test_a_server_can_follow_another_on_its_port():
 
 def test_nobody_who_waits_or_dawdles_keeps_the_server_from_stopping(monkeypatch):
     with visit() as found:
-        monkeypatch.setattr(found.stage, "adapt", Future)
+        asked = threading.Event()
+        monkeypatch.setattr(found.stage, "adapt", lambda: asked.set() or Future())
         answers: list[httpx.Response] = []
         waiting = threading.Thread(
             target=lambda: answers.append(found.client.post("/api/v1/adapt"))
@@ -102,10 +103,12 @@ def test_nobody_who_waits_or_dawdles_keeps_the_server_from_stopping(monkeypatch)
             slow.sendall(b"POST /api/v1/rollback HTTP/1.1\r\nHost: localhost\r\n")
             deaf.sendall(b"GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert until(lambda: found.server.connections == 3)
+            assert asked.wait(PATIENCE_S)
             found.server.stop()
             assert "sel-edge-web" not in threads()
         waiting.join(PATIENCE_S)
         assert [answer.status_code for answer in answers] == [202]
+        assert answers[0].headers["Connection"] == "close"
 
 
 def test_it_has_not_stopped_while_a_thread_of_it_works():
