@@ -17,8 +17,10 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/sel-edge demo --out runs/demo --replace
 
+# Two processes, of one thread each: more would not be faster on the smallest machine that runs them.
 test: lint
-	$(BIN)/python -m pytest -m "not proof"
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m "not proof" \
+		--numprocesses 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

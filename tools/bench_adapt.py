@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from sel_edge.core import provenance
-from sel_edge.core.files import write_atomic
 from sel_edge.data.dataset import Splits
 from sel_edge.data.sources import load_splits
 from tools.adapt_bench.contestants import CONTESTANTS, Stage
@@ -37,6 +36,7 @@ from tools.adapt_bench.stories import NEW_CLASSES, QUICK, STORIES, Size, tell
 from tools.adapt_bench.subject import NETWORKS, Subject, make_subject
 from tools.adapt_bench.way import WAYS, Way
 from tools.adapt_bench.yardstick import QUICK_SEARCH, Search, best_first, full, uniform_replay
+from tools.publish import publish
 
 ALL = (*CONTESTANTS, YARDSTICK, *DEVICE, REPLAY)
 QUICK_ONES = ("none", "last_layer", "statistics_only", YARDSTICK, THE_DEVICE, REPLAY)
@@ -143,9 +143,7 @@ def main() -> None:
         "machine": provenance.machine(),
         "versions": provenance.versions(),
     }
-    if options.out:
-        write_atomic(options.out, json.dumps(report, indent=1).encode() + b"\n")
-    print(json.dumps(report))
+    publish(report, options.out)
 
 
 def _brief(row: Row) -> str:

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import torch
 from numpy.typing import NDArray
 
 from sel_edge import zoo
@@ -137,7 +136,7 @@ def preprocess(trained: Trained, data: Dataset) -> Images:
     """Images as the network takes them, float32 [N, C, H, W]."""
     info = trained.run.info["data"]
     normalize = Normalization(tuple(info["mean"]), tuple(info["std"]))
-    pixels: Images = normalize(data.images, torch.device("cpu")).numpy()
+    pixels: Images = normalize.of_arrays(data.images).numpy()
     return pixels
 
 

@@ -26,12 +26,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sel_edge.core import provenance
-from sel_edge.core.files import write_atomic
 from tools.bench_adapt import without_folders
 from tools.bench_step import judged
 from tools.mcu_bench.network import Say, Sizes, code_sizes, of_network
 from tools.mcu_bench.speed import BAUDS, link_speed
 from tools.mcu_bench.subject import RUNS, make_subject
+from tools.publish import publish
 
 ROOT = Path(__file__).resolve().parents[1]
 ARCHIVE = "cifar10-jpeg.tar.gz"
@@ -65,9 +65,7 @@ def main() -> None:
     cuts = outcome(options.power_cuts, "tools.powercut_flash", size, say)
     fuzz = outcome(options.fuzz, "tools.fuzz_firmware", size, say)
     found = measure(options.data, QUICK if options.quick else WHOLE, cuts, fuzz, say)
-    if options.out:
-        write_atomic(options.out, json.dumps(found, indent=1).encode() + b"\n")
-    print(json.dumps(found))
+    publish(found, options.out)
 
 
 def measure(

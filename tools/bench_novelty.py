@@ -17,6 +17,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -101,7 +102,7 @@ def main() -> None:
 def export(run: Path, data: str, out: Path) -> Bundle:
     """The run as a bundle without steps, on those classes of the data that it was trained on."""
     classes = json.loads((run / "run.json").read_text())["data"]["classes"]
-    source = from_run(run, f"{parse_data(data)}?classes={','.join(classes)}")
+    source = from_run(run, str(replace(parse_data(data), classes=tuple(classes))))
     return make_bundle(source, out, LadderOptions(rungs=("norm",)), with_int8=False).bundle
 
 

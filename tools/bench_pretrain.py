@@ -1,113 +1,105 @@
 """Recipes trained side by side: accuracy, time, and the work that was really executed.
 
     python -m tools.bench_pretrain --data PATH [--device auto] [--width 16] [--seeds 3]
-        [--recipes dense,dense-strong,sel-paper,sel] [--epochs-scale 1] [--unseen cat,truck]
-        [--quick] [--json] [--out FILE]
+        [--recipes dense,dense-strong,dense-strong:half,sel-paper,sel] [--ablations]
+        [--epochs-scale 1] [--unseen cat,truck] [--quick] [--json] [--out FILE]
 
 PATH is a data SPEC, or the path of cifar10-jpeg.tar.gz. Every seed trains each recipe in turn, in
-this process, so that a machine that drifts hurts all alike. `time_to_dense_accuracy_ratio` and
-`flops_to_dense_accuracy_ratio` say what `sel` had spent when an epoch of it first reached the final
-accuracy of `dense-strong`, as a share of what that spent in all; null where no seed reached it.
-`ood_auroc_near` is of one more run of each recipe, which never saw the classes --unseen. Prints one
-JSON object as its last line, and nothing else with --json.
+this process, so that a machine that drifts hurts all alike. A name such as sel:no-muon is a recipe
+with one mechanism changed (tools/pretrain_bench/contestants.py); --ablations adds them all.
+`time_to_dense_accuracy_ratio` and `flops_to_dense_accuracy_ratio` say what `sel` had spent when an
+epoch of it first reached the final accuracy of `dense-strong`, as a share of what that spent in
+all; null where a seed did not reach it. `against` says how every recipe ended beside
+`dense-strong`. `int8_accuracy` is of the first seed, `ood_auroc_near` of one more run of each
+recipe, which never saw the classes --unseen: by default every fifth one; "" or --quick: no such
+run. Prints one JSON object as its last line, and nothing else with --json.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sel_edge.cli.training_meter import training_meter
-from sel_edge.compile.export import torch_model
-from sel_edge.compile.fold import fold
-from sel_edge.compile.graph import to_model
-from sel_edge.compile.load import load_graph
-from sel_edge.compile.quantize import quantize
+from sel_edge.cli.training_meter import own_meter
 from sel_edge.core import provenance
-from sel_edge.core.files import write_atomic
-from sel_edge.core.frames import channels_first
-from sel_edge.core.runlog import HistoryRow, RunLog, frame_shape
-from sel_edge.data.dataset import Dataset
+from sel_edge.core.errors import ConfigError
+from sel_edge.core.runlog import RunLog
+from sel_edge.data.dataset import Splits
 from sel_edge.data.sources import load_splits
 from sel_edge.data.spec import parse_data
 from sel_edge.pretrain.describe import RunOptions
-from sel_edge.pretrain.evaluate import accuracy
-from sel_edge.pretrain.recipe import load_recipe
+from sel_edge.pretrain.recipe import Recipe
 from sel_edge.pretrain.run import start_run
-from sel_edge.pretrain.trained import load_trained
-from sel_edge.runtime.engine import Engine
-from sel_edge.runtime.novelty import DEFAULT, calibrate
 from tools.bench_adapt import without_folders
-from tools.bench_int8 import calibration_images, logits, open_session, preprocess
 from tools.bench_mcu import progress, silent
-from tools.bench_novelty import export
 from tools.mcu_bench.network import Say
-from tools.novelty_bench import auroc
+from tools.pretrain_bench.contestants import ABLATIONS, contestant
+from tools.pretrain_bench.quality import int8_accuracy, near_auroc
+from tools.pretrain_bench.summary import BASELINE, against, class_points, costs, ratios
+from tools.publish import publish
 
-RECIPES = ("dense", "dense-strong", "sel-paper", "sel")
-BASELINE, OURS = "dense-strong", "sel"
-CALIBRATION_IMAGES = 256
-INT8_THREADS = 2
-QUICK_SCALE = 0.17
-"""Of the epochs, so that four recipes at width 16 need less than ten minutes on two cores."""
+RECIPES = ("dense", "dense-strong", "dense-strong:half", "sel-paper", "sel")
+EVERY = 5
+"""Of so many classes, one is left out by default to be told from the others."""
+QUICK_SCALE = 0.1
+"""Of the epochs, so that the recipes at width 16 need less than ten minutes on two cores."""
 
 
 def main() -> None:
     """Train, and print."""
     options = _options()
     say = silent if options.json else progress
-    found = measure(options, say)
-    if options.out:
-        write_atomic(options.out, json.dumps(found, indent=1).encode() + b"\n")
-    print(json.dumps(found))
+    found = measure(options, load_splits(options.data), say)
+    publish(found, options.out)
 
 
-def measure(options: argparse.Namespace, say: Say) -> dict[str, Any]:
+def measure(options: argparse.Namespace, splits: Splits, say: Say) -> dict[str, Any]:
     """Train every recipe with every seed, and compare."""
-    commit, recipes = provenance.commit(), options.recipes.split(",")
-    runs: dict[str, list[RunLog]] = {name: [] for name in recipes}
-    rows: dict[str, dict[str, Any]] = {}
+    commit, names = provenance.commit(), options.recipes.split(",")
+    names += [name for name in ABLATIONS if options.ablations and name not in names]
+    recipes = {name: contestant(name, options.overrides, options.epochs_scale) for name in names}
+    unseen = unseen_classes(options.unseen, splits.test.classes)
+    runs: dict[str, list[RunLog]] = {name: [] for name in names}
     with TemporaryDirectory(prefix="sel-edge-") as temporary:
         folder = Path(temporary)
         for seed in range(options.seeds):
-            for name in recipes:
-                say(f"{name}, seed {seed}")
-                out = folder / f"{name}-{seed}"
-                runs[name].append(trained(options, options.data, name, seed, out))
-        for name in recipes:
+            for name, recipe in recipes.items():
+                run = trained(options, options.data, recipe, seed, folder / f"{name}-{seed}")
+                runs[name].append(run)
+                say(f"{name}, seed {seed}: {run.info['totals']['test_full_acc']:.2%}")
+        rows = {name: costs(runs[name]) for name in names}
+        for name, row in rows.items():
             say(f"{name}, int8 and novelty")
-            rows[name] = {
-                **costs(runs[name]),
-                "int8_accuracy": int8_accuracy(runs[name][0].path, options.data),
-                "ood_auroc_near": near_auroc(options, name, folder / f"{name}-near"),
-            }
-        worst = worst_class_points(runs, options.data)
+            row["int8_accuracy"] = int8_accuracy(runs[name][0], splits)
+            near = folder / f"{name}-near"
+            row["ood_auroc_near"] = _near(options, recipes[name], splits, unseen, near)
+            if BASELINE in rows:
+                row["against"] = against(row, rows[BASELINE])
+        points = class_points(runs, splits.test)
     return {
         "recipes": rows,
         **ratios(runs),
-        "worst_class_points": worst,
+        "class_points": points,
         "width": options.width,
         "seeds": options.seeds,
         "epochs_scale": options.epochs_scale,
+        "overrides": options.overrides,
+        "unseen": unseen,
         "device": next(iter(runs.values()))[0].info["device"],
         "data": without_folders(options.data),
+        "note": splits.note,
         "machine": provenance.machine(),
         "versions": provenance.versions(),
         "commit": commit,
     }
 
 
-def trained(options: argparse.Namespace, data: str, name: str, seed: int, out: Path) -> RunLog:
+def trained(options: argparse.Namespace, data: str, recipe: Recipe, seed: int, out: Path) -> RunLog:
     """One run of a recipe."""
-    recipe = load_recipe(name, options.overrides).scaled(options.epochs_scale)
     asked = RunOptions(
         data=data,
         recipe=recipe,
@@ -116,102 +108,50 @@ def trained(options: argparse.Namespace, data: str, name: str, seed: int, out: P
         precision=options.precision,
         seed=seed,
     )
-    return start_run(out, asked, training_meter(options.device), _Nobody(), lambda: False)
+    return start_run(out, asked, own_meter(options.device), _Nobody(), lambda: False)
 
 
-def costs(runs: Sequence[RunLog]) -> dict[str, Any]:
-    """What the runs of one recipe reached and spent, on average."""
-    totals = [run.info["totals"] for run in runs]
-    reached = [total["test_full_acc"] for total in totals]
-
-    def mean(name: str) -> float:
-        return statistics.fmean(total[name] for total in totals)
-
-    return {
-        "accuracy_mean": statistics.fmean(reached),
-        "accuracy_std": statistics.stdev(reached) if len(reached) > 1 else None,
-        "accuracies": reached,
-        "time_s": mean("seconds"),
-        "executed_flops": mean("executed_flops"),
-        "paper_flops": mean("paper_flops"),
-        "images": mean("images"),
-        "energy_j": mean("joules"),
-        "energy_kind": runs[0].info["energy"]["origin"],
-        "precision": runs[0].info["precision"],
-    }
-
-
-def ratios(runs: dict[str, list[RunLog]]) -> dict[str, float | None]:
-    """What ours had spent when it first was as good as the baseline in the end, seed by seed."""
-    found: dict[str, list[float]] = {"time": [], "flops": []}
-    for baseline, ours in zip(runs.get(BASELINE, []), runs.get(OURS, []), strict=False):
-        last = baseline.history[-1]
-        row = _first_as_good(ours.history, float(last["test_full_acc"]))
-        if row is not None:
-            found["time"].append(float(row["time_s"]) / float(last["time_s"]))
-            executed = float(row["executed_flops_T"]) / float(last["executed_flops_T"])
-            found["flops"].append(executed)
-    return {
-        f"{name}_to_dense_accuracy_ratio": statistics.median(values) if values else None
-        for name, values in found.items()
-    } | {"seeds_as_good": len(found["time"])}
-
-
-def _first_as_good(history: Sequence[HistoryRow], wanted: float) -> HistoryRow | None:
-    return next((row for row in history if float(row["test_full_acc"]) >= wanted), None)
-
-
-def worst_class_points(runs: dict[str, list[RunLog]], data: str) -> dict[str, float] | None:
-    """By how many points ours is above the baseline in its worst class (below 0: under it)."""
-    if not runs.get(BASELINE) or not runs.get(OURS):
+def _near(
+    options: argparse.Namespace,
+    recipe: Recipe,
+    splits: Splits,
+    unseen: Sequence[str],
+    folder: Path,
+) -> float | None:
+    """AUROC of a run that never saw some classes; None without any."""
+    known = [label for label in splits.test.classes if label not in unseen]
+    if len(known) == len(splits.test.classes) or len(known) < 2:
         return None
-    test = load_splits(data).test
-    means = {
-        name: np.mean([class_accuracies(run, test) for run in runs[name]], axis=0)
-        for name in (BASELINE, OURS)
-    }
-    points = 100 * (means[OURS] - means[BASELINE])
-    return {test.classes[int(points.argmin())]: float(points.min())}
+    data = str(replace(parse_data(options.data), classes=tuple(known)))
+    run = trained(options, data, recipe, 0, folder / "run")
+    return near_auroc(run, options.data, splits.test, folder / "bundle")
 
 
-def class_accuracies(run: RunLog, test: Dataset) -> NDArray[np.float64]:
-    """Share of each class's test images that a run gets right, float64 [K]."""
-    _, answers = load_trained(run.path).predict(test.frames)
-    right = answers.argmax(axis=1) == test.labels
-    return np.array([right[test.labels == label].mean() for label in range(len(test.classes))])
+def unseen_classes(asked: str | None, classes: Sequence[str]) -> list[str]:
+    """The classes that one more run never sees.
 
-
-def int8_accuracy(run: Path, data: str) -> float:
-    """Of the int8 graph on the whole test split."""
-    network, splits = load_trained(run), load_splits(data)
-    shape = channels_first(frame_shape(network.run.info))
-    graph = fold(load_graph(torch_model(network.model, shape), "n")).graph
-    images = calibration_images(network, splits.train, CALIBRATION_IMAGES, 0)
-    session = open_session(quantize(to_model(graph).SerializeToString(), images), INT8_THREADS)
-    found = logits(session, preprocess(network, splits.test))
-    return accuracy(found, splits.test.labels).full
-
-
-def near_auroc(options: argparse.Namespace, name: str, folder: Path) -> float | None:
-    """How well the classes that a run never saw are told from those that it knows."""
-    unseen = options.unseen.split(",") if options.unseen else []
-    test = load_splits(options.data).test
-    known = [label for label in test.classes if label not in unseen]
-    if len(known) == len(test.classes) or len(known) < 2:
-        return None
-    data = f"{parse_data(options.data)}?classes={','.join(known)}"
-    trained(options, data, name, 0, folder / "run")
-    bundle = export(folder / "run", options.data, folder / "bundle")
-    engine = Engine(bundle, INT8_THREADS)
-    features, answers = engine.infer(test.frames)
-    detector = calibrate(DEFAULT, bundle.anchors().features, *bundle.head()).novelty
-    scores = detector.score(features, answers)
-    is_known = np.isin(np.array(test.classes)[test.labels], known)
-    return auroc(scores[is_known], scores[~is_known])
+    Raises:
+        ConfigError: there is no such class.
+    """
+    if asked is None:
+        return list(classes[EVERY - 1 :: EVERY])
+    unseen = [label for label in asked.split(",") if label]
+    unknown = set(unseen) - set(classes)
+    if unknown:
+        raise ConfigError(
+            f"--unseen names {', '.join(sorted(unknown))}.",
+            f"Some of {', '.join(classes)} are expected.",
+            "Correct it.",
+        )
+    return unseen
 
 
 class _Nobody:
     """Is told of progress and says nothing of it."""
+
+    def images_skipped(self, *_: Any) -> None: ...
+
+    def run_started(self, *_: Any) -> None: ...
 
     def stage_started(self, *_: Any) -> None: ...
 
@@ -230,8 +170,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--recipes", default=",".join(RECIPES))
+    parser.add_argument("--ablations", action="store_true", help="sel with one thing changed too")
     parser.add_argument("--epochs-scale", type=float, default=1.0)
-    parser.add_argument("--unseen", default="", help="classes that one more run never sees")
+    parser.add_argument("--unseen", help="classes that one more run never sees, or nothing")
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--quick", action="store_true", help="width 16, one seed, few epochs")
     parser.add_argument("--json", action="store_true", help="nothing but the result")
@@ -239,6 +180,7 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.quick:
         options.width, options.seeds, options.epochs_scale = 16, 1, QUICK_SCALE
+        options.unseen = options.unseen or ""
     return options
 
 

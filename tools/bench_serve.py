@@ -21,7 +21,6 @@ last line, and nothing else with --json. Run it on a quiet machine.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -32,13 +31,13 @@ from typing import Any
 import numpy as np
 
 from sel_edge.core import provenance
-from sel_edge.core.files import write_atomic
 from sel_edge.data.sources import load_splits
 from tools.adapt_bench.subject import NETWORKS, make_subject
 from tools.bench_adapt import without_folders
 from tools.bench_mcu import outcome, progress, silent
 from tools.bench_step import judged
 from tools.mcu_bench.network import Say
+from tools.publish import publish
 from tools.serve_bench import soak, speed
 from tools.serve_bench.mischief import mischief
 from tools.serve_bench.overload import overload
@@ -103,9 +102,7 @@ def main() -> None:
     watch = outcome(options.watch, "tools.bench_watch", watching, say)
     cuts = outcome(options.cuts, "tools.deploy_cuts", ["--cuts", str(sizes.cuts)], say)
     found = measure(options.data, sizes, cuts, watch, say)
-    if options.out:
-        write_atomic(options.out, json.dumps(found, indent=1).encode() + b"\n")
-    print(json.dumps(found))
+    publish(found, options.out)
 
 
 def measure(

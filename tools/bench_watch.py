@@ -15,7 +15,6 @@ its storage_saved and novel_missed are the worst of the seeds, and the sum, at t
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,6 @@ from typing import Any
 
 from sel_edge.bundle.bundle import Bundle, open_bundle
 from sel_edge.core import provenance
-from sel_edge.core.files import write_atomic
 from sel_edge.data.sources import load_splits
 from sel_edge.runtime.engine import peak_memory_bytes
 from sel_edge.watch.report import report
@@ -33,6 +31,7 @@ from sel_edge.watch.video import open_video
 from sel_edge.watch.watch import WatchSettings, watch
 from tools.adapt_bench.subject import NETWORKS
 from tools.bench_novelty import ARCHIVE, export
+from tools.publish import publish
 from tools.watch_videos import Cast, Story, make_cast, make_video
 
 PLACES = {
@@ -87,9 +86,7 @@ def main() -> None:
         "versions": provenance.versions(),
         "commit": provenance.commit(),
     }
-    if options.out:
-        write_atomic(options.out, json.dumps(found, indent=1).encode() + b"\n")
-    print(json.dumps(found))
+    publish(found, options.out)
 
 
 def told(name: str, seed: int, quick: bool) -> Story:

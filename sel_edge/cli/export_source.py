@@ -74,6 +74,7 @@ def from_run(run_path: Path, data: str | None) -> Source:
         SelEdgeError: the run or its data is at fault.
     """
     from sel_edge.compile.export import torch_model
+    from sel_edge.pretrain.describe import is_same_data
     from sel_edge.pretrain.trained import anchor_indices, load_trained
 
     trained = load_trained(run_path)
@@ -91,7 +92,7 @@ def from_run(run_path: Path, data: str | None) -> Source:
         classes=trained.run.classes,
         preprocessing=preprocessing_of(shape, mean, std),
         anchors=enough(chosen, spec),
-        held_out=info["data"]["holdout"] > 0 and splits.sha256 == info["data"]["sha256"],
+        held_out=info["data"]["holdout"] > 0 and is_same_data(splits, info),
         calibration=calibration_frames(splits.train, info["seed"]),
         predict=lambda frames: trained.predict(frames)[1],
         seed=info["seed"],

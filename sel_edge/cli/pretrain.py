@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import click
 from click.core import ParameterSource
@@ -12,14 +14,17 @@ from rich.console import Console
 
 from sel_edge.cli.signals import stop_on_signal
 from sel_edge.cli.training_display import TrainingDisplay
-from sel_edge.cli.training_meter import training_meter
+from sel_edge.cli.training_meter import own_meter
 from sel_edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError
-from sel_edge.core.runlog import RunLog, read_run
-from sel_edge.pretrain.describe import RunOptions
+from sel_edge.core.runlog import RUN_FILE, RunLog, read_run
+from sel_edge.data.spec import parse_data
+from sel_edge.pretrain.describe import RunOptions, is_asked_for
 from sel_edge.pretrain.initialize import Init
 from sel_edge.pretrain.loop import RunInterruptedError
 from sel_edge.pretrain.model import MODELS, WIDTHS
-from sel_edge.pretrain.recipe import load_recipe, recipe_from_dict
+from sel_edge.pretrain.precision import Precision
+from sel_edge.pretrain.ranks import leads, restarted
+from sel_edge.pretrain.recipe import load_recipe
 from sel_edge.pretrain.run import resume_run, start_run
 
 # What torch and numpy both take.
@@ -29,6 +34,11 @@ MAX_SEED = 2**32 - 1
 @click.command("pretrain")
 @click.option(
     "--data", help="Data SPEC: digits, cifar10, cifar10:PATH, folder:PATH, npz:PATH, signals:PATH."
+)
+@click.option(
+    "--skip-bad",
+    is_flag=True,
+    help="Train without images that cannot be decoded: ?bad=skip in the SPEC.",
 )
 @click.option(
     "--model",
@@ -42,7 +52,12 @@ MAX_SEED = 2**32 - 1
     show_default=True,
     help="Channels of the first stage.",
 )
-@click.option("--recipe", default="dense", show_default=True, help="dense, sel-paper or a .toml.")
+@click.option(
+    "--recipe",
+    default="sel",
+    show_default=True,
+    help="One of dense, dense-strong, sel, sel-paper, or a .toml.",
+)
 @click.option(
     "--set",
     "overrides",
@@ -70,7 +85,14 @@ MAX_SEED = 2**32 - 1
     type=click.Choice(["auto", "fp32", "bf16"]),
     default="auto",
     show_default=True,
-    help="auto times both for a moment and takes the faster one.",
+    help="auto times both, and layouts, for a moment and takes the fastest.",
+)
+@click.option(
+    "--compile/--no-compile",
+    "compile_network",
+    default=True,
+    show_default=True,
+    help="On a GPU, let torch compile the network first.",
 )
 @click.option(
     "--seed",
@@ -94,6 +116,7 @@ def command(
     ctx: click.Context,
     /,
     data: str | None,
+    skip_bad: bool,
     model: str | None,
     width: str,
     recipe: str,
@@ -101,7 +124,8 @@ def command(
     epochs_scale: float,
     init: Init,
     device: str,
-    precision: str,
+    precision: Precision | Literal["auto"],
+    compile_network: bool,
     seed: int,
     holdout: int,
     out: Path,
@@ -112,8 +136,12 @@ def command(
 
     Ctrl-C leaves a checkpoint; --resume goes on to the result the run would have had. A resumed run
     takes everything from its run.json; only --data may say where the same data are now.
+
+    Several GPUs, or processes, train together with
+    torchrun --nproc-per-node N -m sel_edge pretrain ...; with --max-restarts, torchrun goes on from
+    the last checkpoint when one of them dies.
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=not leads())
     try:
         if resume:
             _refuse_options(ctx)
@@ -123,37 +151,49 @@ def command(
                 raise click.UsageError("--data is needed (for example --data digits).")
             scaled = load_recipe(recipe, overrides).scaled(epochs_scale)
             options = RunOptions(
-                data=data,
+                data=str(replace(parse_data(data), skip_bad=True)) if skip_bad else data,
                 recipe=scaled,
                 model=model,
                 width=int(width),
                 init=init,
                 device=device,
                 precision=precision,
+                compile=compile_network,
                 seed=seed,
                 holdout=holdout,
                 epochs_scale=epochs_scale,
             )
-            run = start(out, options, console)
+            run = _begin_or_go_on(out, options, console)
     except RunInterruptedError:
         place = shlex.quote(str(out))
-        click.echo(f"Interrupted. Go on with: sel-edge pretrain --resume --out {place}", err=True)
+        if leads():
+            click.echo(f"Interrupted. Go on: sel-edge pretrain --resume --out {place}", err=True)
         return INTERRUPTED_EXIT_CODE
-    _show(run, as_json)
+    if leads():
+        _show(run, as_json)
     return 0
+
+
+def _begin_or_go_on(out: Path, options: RunOptions, console: Console) -> RunLog:
+    """Start a run; or resume it, where torchrun has started the group that ran it again."""
+    if not (restarted() and (out / RUN_FILE).is_file()):
+        return start(out, options, console)
+    run = read_run(out)
+    if not is_asked_for(options, run.info):
+        return start(out, options, console)
+    return run if run.info["finished"] else _resume(out, None, console)
 
 
 def start(out: Path, options: RunOptions, console: Console) -> RunLog:
     """Train from the first weights, with progress on `console`; errors as `start_run`."""
-    with stop_on_signal() as stop, TrainingDisplay(options.recipe, console) as display:
-        return start_run(out, options, training_meter(options.device), display, stop)
+    with stop_on_signal() as stop, TrainingDisplay(console) as display:
+        return start_run(out, options, own_meter(options.device), display, stop)
 
 
 def _resume(out: Path, data: str | None, console: Console) -> RunLog:
     info = read_run(out).info
-    recipe = recipe_from_dict(info["recipe"])
-    with stop_on_signal() as stop, TrainingDisplay(recipe, console) as display:
-        return resume_run(out, training_meter(info["device"]), display, stop, data)
+    with stop_on_signal() as stop, TrainingDisplay(console) as display:
+        return resume_run(out, own_meter(info["device"]), display, stop, data)
 
 
 def _refuse_options(ctx: click.Context) -> None:

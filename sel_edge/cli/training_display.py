@@ -9,21 +9,22 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from sel_edge.core.runlog import HistoryRow
+from sel_edge.data.bad_images import BadImages
 from sel_edge.pretrain.progress import EpochSums, Position
 from sel_edge.pretrain.recipe import Recipe, Stage
+from sel_edge.report.wording import printable
 
 
 class TrainingDisplay:
     """The `Observer` of the training loop, on stderr.
 
     Args:
-        recipe: its epochs make the remaining time.
         console: where to write.
     """
 
-    def __init__(self, recipe: Recipe, console: Console) -> None:
-        self._recipe, self._console = recipe, console
-        self._epochs = sum(stage.epochs for stage in recipe.stages)
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._name, self._staged, self._epochs = "", False, 0
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -32,7 +33,7 @@ class TrainingDisplay:
             console=console,
             disable=not console.is_terminal,
         )
-        self._task: TaskID = self._bar.add_task(recipe.name, total=self._epochs, numbers="")
+        self._task: TaskID = self._bar.add_task("", total=None, numbers="")
         self._rate: tuple[float, int] | None = None
 
     def __enter__(self) -> TrainingDisplay:
@@ -47,22 +48,31 @@ class TrainingDisplay:
     ) -> None:
         self._bar.stop()
 
+    def images_skipped(self, skipped: BadImages) -> None:
+        """Say how many, and name the first."""
+        self._say(printable(f"Training without {skipped}."))
+
+    def run_started(self, recipe: Recipe) -> None:
+        """Its epochs make the remaining time."""
+        self._name, self._staged, self._epochs = recipe.name, recipe.staged, recipe.epochs
+        self._bar.update(self._task, description=self._name, total=self._epochs)
+
     def stage_started(self, index: int, stage: Stage, images: int) -> None:
         """Name the stage and its pool."""
-        self._bar.update(self._task, description=f"{self._recipe.name}: {stage.name}")
-        if self._recipe.staged:
+        self._bar.update(self._task, description=f"{self._name}: {stage.name}")
+        if self._staged:
             self._say(f"{stage.name}: {images:,} frames, {stage.epochs} epochs")
 
     def step_done(self, position: Position, steps: int, sums: EpochSums) -> None:
         """Move the bar; accuracy and frames per second are of the running epoch."""
-        if self._rate is None or sums.steps == 1:
+        if self._rate is None or sums.images <= self._rate[1]:  # another epoch
             self._rate = (time.perf_counter(), sums.images)
         started, first = self._rate
         rate = (sums.images - first) / max(time.perf_counter() - started, 1e-9)
         self._bar.update(
             self._task,
             completed=position.epoch + position.step / steps,
-            numbers=f"train {sums.correct / sums.images:.1%}  {rate:,.0f} frames/s",
+            numbers=f"train {sums.accuracy:.1%}  {rate:,.0f} frames/s",
         )
 
     def epoch_done(self, row: HistoryRow) -> None:

@@ -8,8 +8,8 @@ from sel_edge.energy.nvml import open_gpu_meter
 from sel_edge.pretrain.precision import choose_device, gpu_uuid
 
 
-def training_meter(device: str) -> Meter:
-    """The GPU's counter for training on a GPU that has one, else the processor's meter.
+def own_meter(device: str) -> Meter:
+    """The counter of this process's GPU if it has one, else the processor's meter.
 
     Args:
         device: as `sel_edge.pretrain.precision.choose_device` takes it.

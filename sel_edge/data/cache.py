@@ -7,15 +7,18 @@ without.
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from sel_edge.core.files import canonical_json, sha256_bytes
+from sel_edge.data.bad_images import BadImages
 from sel_edge.data.dataset import Dataset, Splits
 
 _FORMAT = 1
@@ -59,7 +62,8 @@ def _read(path: Path, sha256: str) -> Splits | None:
                 Dataset(arrays[f"{split}_images"], arrays[f"{split}_labels"], classes)
                 for split in ("train", "test")
             )
-            return Splits(train, test, "", sha256, str(arrays["note"]))
+            skipped = BadImages(**json.loads(str(arrays["skipped"])))
+            return Splits(train, test, "", sha256, str(arrays["note"]), skipped)
     except Exception:  # noqa: BLE001 - zipfile and numpy raise a dozen kinds; each means: rebuild
         return None
 
@@ -74,6 +78,7 @@ def _write(path: Path, splits: Splits) -> None:
                 file,
                 classes=np.array(splits.train.classes),
                 note=np.array(splits.note),
+                skipped=np.array(json.dumps(asdict(splits.skipped))),
                 train_images=splits.train.images,
                 train_labels=splits.train.labels,
                 test_images=splits.test.images,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sel_edge.core.errors import DataError
 from sel_edge.core.frames import Frames, noun, require_images
 from sel_edge.core.rng import generator
+from sel_edge.data.bad_images import BadImages
 
 TEST_SHARE = 0.2
 """Of a source that has no test set of its own."""
@@ -57,6 +58,7 @@ class Splits:
         source: the SPEC as the user wrote it.
         sha256: SHA-256 of the source's content, 64 hex digits.
         note: what every record made with this data must say ("" if nothing).
+        skipped: images of the source that are in neither set, because the SPEC says so.
     """
 
     train: Dataset
@@ -64,6 +66,7 @@ class Splits:
     source: str
     sha256: str
     note: str
+    skipped: BadImages = field(default_factory=BadImages)
 
 
 def class_numbers(classes: Sequence[str], wanted: Sequence[str], source: str) -> list[int]:

@@ -30,6 +30,18 @@ _DECODER_ERRORS = (
 _GRAY_16_BIT_MODES = ("I;16", "I;16B", "I;16L", "I")
 
 
+class BadImageError(DataError):
+    """An image that cannot be decoded, or would unpack to too many pixels.
+
+    Attributes:
+        why: in a few words.
+    """
+
+    def __init__(self, why: str, found: str, expected: str, action: str) -> None:
+        self.why = why
+        super().__init__(found, expected, action)
+
+
 @dataclass(frozen=True)
 class Decoder:
     """How the images of one source are decoded.
@@ -51,8 +63,8 @@ class Decoder:
         """Decode the file `name`, uint8 [H, W, C] with C = 1 or 3.
 
         Raises:
-            DataError: not an image of a known format, damaged, too large, or neither plain 8-bit
-                gray nor plain 8-bit RGB while no `mode` is set.
+            BadImageError: not an image of a known format, damaged or too large.
+            DataError: neither plain 8-bit gray nor plain 8-bit RGB while no `mode` is set.
         """
         image = self._open(name, data)
         what = self._unplain(image)
@@ -63,10 +75,10 @@ class Decoder:
                 "Add ?mode=rgb or ?mode=gray to convert all of them, or convert the file yourself.",
             )
         try:
-            image = self._converted(image)
+            pixels: NDArray[np.uint8] = np.asarray(self._converted(image))
+            self.census.add(image)  # may fail, too: a header can lack what Pillow looks for in it
         except _DECODER_ERRORS as error:
             raise self._damaged(name, str(error)) from error
-        pixels: NDArray[np.uint8] = np.asarray(image)
         return pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
 
     def _open(self, name: str, data: bytes) -> Image.Image:
@@ -80,10 +92,6 @@ class Decoder:
             raise self._damaged(name, str(error)) from error
         if image.width * image.height > limits.MAX_IMAGE_PIXELS:
             raise self._too_large(name)
-        try:
-            self.census.add(image)
-        except _DECODER_ERRORS as error:  # a header that lacks what Pillow looks for in it
-            raise self._damaged(name, str(error)) from error
         return image
 
     def _converted(self, image: Image.Image) -> Image.Image:
@@ -105,16 +113,20 @@ class Decoder:
             return f"an image of mode {image.mode}"
         return "an image with a transparent colour" if "transparency" in image.info else ""
 
-    def _damaged(self, name: str, why: str) -> DataError:
-        return DataError(
+    def _damaged(self, name: str, why: str) -> BadImageError:
+        why = why or "it is damaged"  # some errors of Pillow have no text
+        return BadImageError(
+            why,
             f"{name} in {self.source} cannot be decoded: {why}.",
             f"Every file in a class folder is an undamaged image ({', '.join(FORMATS)}).",
             "Remove the file, convert it, or replace it by a good copy.",
         )
 
-    def _too_large(self, name: str) -> DataError:
-        return DataError(
-            f"{name} in {self.source} would unpack to too many pixels.",
+    def _too_large(self, name: str) -> BadImageError:
+        why = "would unpack to too many pixels"
+        return BadImageError(
+            why,
+            f"{name} in {self.source} {why}.",
             f"An image has at most {limits.MAX_IMAGE_PIXELS:,} pixels.",
             "Remove the file or make it smaller.",
         )

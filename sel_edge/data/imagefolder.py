@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 
 from sel_edge.core.errors import DataError
 from sel_edge.data import limits
+from sel_edge.data.bad_images import BadImages
 from sel_edge.data.dataset import Dataset, Splits
-from sel_edge.data.decode import Decoder, strict_decoding
+from sel_edge.data.decode import FORMATS, BadImageError, Decoder, strict_decoding
 from sel_edge.data.jpeg_note import JpegCensus
 from sel_edge.data.members import Member, iterate_members
 from sel_edge.data.spec import DataSpec
@@ -29,23 +31,32 @@ def load_image_folder(path: Path, spec: DataSpec, sha256: str) -> Splits:
 
     Args:
         path: folder, .tar, .tar.gz or .zip.
-        spec: its `size` and `mode` are applied; its `classes` are not.
+        spec: its `size`, `mode` and `skip_bad` are applied; its `classes` are not.
         sha256: of the content, put into the result.
 
     Raises:
-        DataError: the layout is another, the splits disagree, or an image cannot be used.
+        DataError: the layout is another, the splits disagree, or an image cannot be used; those
+            that cannot be decoded are named together.
     """
     layout = _Layout(path)
     decoder = Decoder(str(path), spec.size, spec.mode, JpegCensus())
     images = _ImageStack(path)
     names: list[tuple[str, str, str]] = []
+    bad = BadImages()
     with strict_decoding():
         for member in iterate_members(path):
             place = layout.place(member)
-            if place:
+            if not place:
+                continue
+            try:
                 images.append(member.name, decoder.decode(member.name, member.read()))
+            except BadImageError as error:
+                bad.add(member.name, error.why)
+            else:
                 names.append(place)
     classes = layout.classes()
+    if bad.count:
+        _check_bad(path, spec, bad, set(product(SPLITS, classes)) - {name[:2] for name in names})
     # Test before train, as their names sort: each split is one run of the array, and no copy.
     order = sorted(range(len(names)), key=names.__getitem__)
     labels = np.array([classes.index(names[index][1]) for index in order], dtype=np.int64)
@@ -53,8 +64,28 @@ def load_image_folder(path: Path, spec: DataSpec, sha256: str) -> Splits:
     n_test = sum(split == "test" for split, _, _ in names)
     test = Dataset(pixels[:n_test], labels[:n_test], classes)
     train = Dataset(pixels[n_test:], labels[n_test:], classes)
-    note = ", ".join(filter(None, (decoder.census.note(), _changes(spec))))
-    return Splits(train, test, str(spec), sha256, note)
+    note = ", ".join(filter(None, (decoder.census.note(), _changes(spec, bad))))
+    return Splits(train, test, str(spec), sha256, note, bad)
+
+
+def _check_bad(
+    path: Path, spec: DataSpec, bad: BadImages, emptied: Collection[tuple[str, str]]
+) -> None:
+    """Refuse bad images unless `spec` skips them and no class folder was `emptied` by that."""
+    if not spec.skip_bad:
+        raise DataError(
+            f"{path} holds {bad}.",
+            f"Every file in a class folder is an undamaged image ({', '.join(FORMATS)}) of at most "
+            f"{limits.MAX_IMAGE_PIXELS:,} pixels.",
+            "Replace or remove them, or train without them: `sel-edge pretrain --skip-bad`, or "
+            "?bad=skip in the SPEC of any command.",
+        )
+    if emptied:
+        raise DataError(
+            f"The class folder {'/'.join(min(emptied))} in {path} is empty without {bad}.",
+            _LAYOUT,
+            "Replace them by good copies, or remove the class from both splits.",
+        )
 
 
 class _Layout:
@@ -176,8 +207,9 @@ def _reorder(images: NDArray[np.uint8], order: Sequence[int]) -> None:
         done[place] = True
 
 
-def _changes(spec: DataSpec) -> str:
+def _changes(spec: DataSpec, bad: BadImages) -> str:
     """What decoding did to the images on request, for the note."""
     resized = f"resized to {spec.size}x{spec.size}" if spec.size else ""
     converted = f"converted to {spec.mode}" if spec.mode else ""
-    return ", ".join(filter(None, (resized, converted)))
+    skipped = f"{bad.counted()} left out" if bad.count else ""
+    return ", ".join(filter(None, (resized, converted, skipped)))

@@ -27,10 +27,10 @@ class JpegCensus:
 
     def add(self, image: Image.Image) -> None:
         """Count one opened image of any format."""
-        self._images += 1
         if isinstance(image, JpegImageFile):
             sampling = _SAMPLINGS.get(get_sampling(image), "") if image.layers > 1 else ""
             self._encodings[_quality(image), sampling] += 1
+        self._images += 1
 
     def note(self) -> str:
         """Such as "JPEG, quality 75, 4:2:0"; "" if no image is a JPEG."""

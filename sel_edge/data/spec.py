@@ -21,7 +21,7 @@ LabelPlace = Literal["first", "last"]
 Split = Literal["train", "test", "all"]
 Order = Literal["random", "sorted", "original"]
 
-_IMAGE_KEYS = ("size", "mode")
+_IMAGE_KEYS = ("size", "mode", "bad")
 _SIGNAL_KEYS = ("label", "channels")
 _DATA_KEYS = ("classes", *_IMAGE_KEYS, *_SIGNAL_KEYS)
 _STREAM_KEYS = ("corrupt", "order", "labels", "seed", "skip", "n", "name")
@@ -39,6 +39,7 @@ class DataSpec:
         classes: names of the classes to keep, empty for all.
         size: side in pixels to which images are resized when decoded, None to keep them.
         mode: colour mode to convert to, None to refuse what would need converting.
+        skip_bad: whether to leave out images that cannot be decoded, instead of refusing them.
         label: where a row of a text file of signals has its label.
         channels: of each signal of a text file; its row holds one after the other.
     """
@@ -48,6 +49,7 @@ class DataSpec:
     classes: tuple[str, ...] = ()
     size: int | None = None
     mode: Mode | None = None
+    skip_bad: bool = False
     label: LabelPlace = "first"
     channels: int = 1
 
@@ -68,6 +70,7 @@ class DataSpec:
             "classes": ",".join(encode_text(name) for name in self.classes),
             "size": "" if self.size is None else str(self.size),
             "mode": self.mode or "",
+            "bad": "skip" if self.skip_bad else "",
             "label": self.label if self.label != "first" else "",
             "channels": str(self.channels) if self.channels != 1 else "",
         }
@@ -195,6 +198,7 @@ def _data_spec(text: str, place: str, keys: Mapping[str, str]) -> DataSpec:
         classes=value.get("classes", _names, "different names separated by commas") or (),
         size=value.get("size", _count(1, 4096), "a whole number of pixels from 1 to 4096"),
         mode=cast(Mode | None, value.one_of("mode", get_args(Mode))),
+        skip_bad=value.one_of("bad", ("skip",)) is not None,
         label=cast(LabelPlace, value.one_of("label", get_args(LabelPlace)) or "first"),
         channels=value.get("channels", _count(1), "a whole number from 1") or 1,
     )
@@ -206,8 +210,8 @@ def _check_keys(text: str, kind: str, keys: Mapping[str, str]) -> None:
     if strange:
         raise DataError(
             f"The SPEC {text!r} sets {strange[0]}=.",
-            f"{' and '.join(_IMAGE_KEYS)} are of images, {' and '.join(_SIGNAL_KEYS)} of "
-            "signals:PATH.",
+            f"Keys of images are {', '.join(_IMAGE_KEYS)}; keys of signals:PATH are "
+            f"{', '.join(_SIGNAL_KEYS)}.",
             "Remove the key, or name the source by its kind.",
         )
 

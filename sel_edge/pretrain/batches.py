@@ -1,11 +1,11 @@
-"""Frames as training batches: one array in memory, augmented a batch at a time."""
+"""Frames as training batches: one tensor where the network is, augmented a batch at a time."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -15,24 +15,17 @@ from torch import Tensor
 from sel_edge.core.errors import DataError
 from sel_edge.core.frames import MAX_LEVEL, MIN_STD, Frames, channels_first, noun
 from sel_edge.core.rng import generator
-from sel_edge.data.augment import random_crop, random_flip, random_shift
 from sel_edge.data.dataset import Dataset
+from sel_edge.pretrain.augment import Moves, draw_moves, moved
+from sel_edge.pretrain.precision import Arithmetic
+from sel_edge.pretrain.ranks import ALONE, Ranks
 from sel_edge.pretrain.recipe import Recipe
 
 # Images of one evaluation step at 32x32; fewer where images are larger, to bound the memory.
 EVALUATION_PIXELS = 500 * 32 * 32
 
-# A signal is shifted by at most a sixteenth of its length: a short one must stay what it is.
-LENGTH_PER_SHIFT = 16
-
-
-class Batch(NamedTuple):
-    """Frames of a step: images uint8 [n, H, W, C] or signals float32 [n, channels, length], labels
-    int64 [n], and which they are, int64 [n]."""
-
-    frames: Frames
-    labels: NDArray[np.int64]
-    chosen: NDArray[np.int64]
+# Of a GPU's free memory, what the frames may take; the rest is for the network and its activations.
+RESIDENT_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -42,20 +35,96 @@ class Normalization:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def __call__(self, frames: Frames, device: torch.device) -> Tensor:
-        """Map images uint8 [N, H, W, C] to float32 [N, C, H, W] on `device`.
-
-        Signals float32 [N, channels, length] keep their shape.
-        """
-        if noun(frames.shape[1:]) == "signal":
-            x = torch.from_numpy(frames).to(device)
-        else:
-            channels = np.ascontiguousarray(frames.transpose(0, 3, 1, 2))
-            x = torch.from_numpy(channels).to(device).float() / 255.0
-        per_channel = (1, -1, *[1] * (x.ndim - 2))
+    def tensors(self, ndim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, to be kept where many frames are normalized."""
+        per_channel = (1, -1, *[1] * (ndim - 2))
         mean = torch.tensor(self.mean, device=device).view(per_channel)
-        std = torch.tensor(self.std, device=device).view(per_channel)
+        return mean, torch.tensor(self.std, device=device).view(per_channel)
+
+    @staticmethod
+    def apply(frames: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+        """Float32 frames of images uint8 [n, C, H, W] or signals float32 [n, channels, length].
+
+        `mean` and `std` are what `tensors` gave.
+        """
+        x = frames.float() / 255.0 if frames.dtype == torch.uint8 else frames
         return (x - mean) / std
+
+    def of_arrays(self, frames: Frames) -> Tensor:
+        """The same of frames as data hold them, on the CPU."""
+        x = channels_first_tensor(frames)
+        return self.apply(x, *self.tensors(x.ndim, x.device)).contiguous()
+
+
+def channels_first_tensor(frames: Frames) -> Tensor:
+    """The same memory as a tensor [n, C, H, W] or [n, channels, length]."""
+    tensor = torch.from_numpy(frames)
+    return tensor if noun(frames.shape[1:]) == "signal" else tensor.permute(0, 3, 1, 2)
+
+
+class Resident:
+    """A split where the network is: its frames stay in the device's memory if they fit.
+
+    Attributes:
+        data: the split.
+        labels: int64 [N], on the device.
+    """
+
+    def __init__(self, data: Dataset, normalization: Normalization, arithmetic: Arithmetic) -> None:
+        self.data, self._arithmetic = data, arithmetic
+        frames, self.device = channels_first_tensor(data.frames), arithmetic.device
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            if frames.nbytes <= RESIDENT_SHARE * free:
+                frames = frames.to(self.device)
+        self._frames = frames
+        self.labels = torch.from_numpy(data.labels).to(self.device)
+        self._normal = normalization.tensors(frames.ndim, self.device)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def frames(self, chosen: Tensor | slice, moves: Moves | None = None) -> Tensor:
+        """Normalized frames float32 [n, C, ...] on the device, moved if there are moves.
+
+        Args:
+            chosen: which, int64 [n] on the device, or a slice.
+            moves: what becomes of each, on the device.
+        """
+        at = chosen if isinstance(chosen, slice) else chosen.to(self._frames.device)
+        picked = self._frames[at].to(self.device)
+        if moves is not None:
+            picked = moved(picked, moves)
+        return self._arithmetic.placed(Normalization.apply(picked, *self._normal))
+
+
+FramesOf: TypeAlias = Callable[[Tensor, Moves], Tensor]
+"""From indices of frames, and what becomes of them, to what goes into a network."""
+
+
+class Batch(NamedTuple):
+    """What this process computes of a step.
+
+    Attributes:
+        x: normalized frames, float32 [n, C, H, W] or [n, channels, length]; or what frozen parts
+            of the network made of them.
+        labels: int64 [n].
+        chosen: which of the split they are, int64 [n].
+        images: how many all processes compute in this step together.
+    """
+
+    x: Tensor
+    labels: Tensor
+    chosen: Tensor
+    images: int
+
+    def parts(self, size: int) -> list[Batch]:
+        """The same in parts of equal size, of `size` frames at least; in one piece if that is 0."""
+        count = parts_of(len(self.labels), size)
+        split = (torch.tensor_split(tensor, count) for tensor in (self.x, self.labels, self.chosen))
+        return [
+            Batch(x, labels, chosen, self.images) for x, labels, chosen in zip(*split, strict=True)
+        ]
 
 
 def fit_normalization(data: Dataset) -> Normalization:
@@ -95,30 +164,83 @@ def _fit_signals(signals: Frames) -> Normalization:
     return Normalization(tuple(means), tuple(deviations))
 
 
-def training_batches(
-    data: Dataset, pool: NDArray[np.int64], recipe: Recipe, seed: int, epoch: int, first: int
-) -> Iterator[Batch]:
-    """Shuffled, augmented batches of one epoch, from step `first` on.
+class Order:
+    """In which order one epoch shows the images of a pool, what becomes of each, and who sees it.
 
-    Every step has random numbers of its own, so that an epoch can be entered at any step. A last
-    batch of a single image is left out: batch normalization cannot train on it.
+    Everything is drawn at once, for all processes, so that an epoch can be entered at any step and
+    no step waits for numbers from the host.
+
+    Args:
+        split: that the pool is of.
+        pool: int64 indices of the images.
+        recipe: its batch size and augmentation.
+        seed: of the run.
+        epoch: number of the epoch.
+        ranks: the processes that take every step together.
+        full: whether to leave out a last batch that is smaller than others.
     """
-    order = generator(seed, "order", epoch).permutation(pool)
-    for step in range(first, steps_per_epoch(len(pool), recipe.batch_size)):
-        chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-        rng = generator(seed, "augment", epoch, step)
-        yield Batch(_augmented(data.frames[chosen], recipe, rng), data.labels[chosen], chosen)
+
+    def __init__(
+        self,
+        split: Resident,
+        pool: NDArray[np.int64],
+        recipe: Recipe,
+        seed: int,
+        epoch: int,
+        ranks: Ranks = ALONE,
+        full: bool = False,
+    ) -> None:
+        self.steps = steps_per_epoch(len(pool), recipe.batch_size, ranks.world, full)
+        self._split, self._size, self._ranks = split, recipe.batch_size, ranks
+        order = generator(seed, "order", epoch).permutation(pool)
+        self._order = torch.from_numpy(order).to(split.device)
+        rng = generator(seed, "augment", epoch)
+        self._moves = moves_of(split, order, recipe, seed, epoch, rng)
+
+    def batches(self, first: int, frames: FramesOf | None = None) -> Iterator[Batch]:
+        """Batches from step `first` on.
+
+        Args:
+            first: step to begin with.
+            frames: makes what goes into the network of indices and moves; by default the split.
+        """
+        for step in range(first, self.steps):
+            start, stop = step * self._size, min((step + 1) * self._size, len(self._order))
+            mine = slice(start + self._ranks.rank, stop, self._ranks.world)
+            chosen = self._order[mine]
+            x = (frames or self._split.frames)(chosen, self._moves.of(mine))
+            yield Batch(x, self._split.labels[chosen], chosen, stop - start)
 
 
-def _augmented(frames: Frames, recipe: Recipe, rng: np.random.Generator) -> Frames:
-    """Images cropped and mirrored; signals shifted, never mirrored: time has a direction."""
-    if noun(frames.shape[1:]) == "signal":
-        most = min(recipe.crop_padding, frames.shape[2] // LENGTH_PER_SHIFT)
-        return random_shift(cast(NDArray[np.float32], frames), most, rng) if most else frames
-    images = cast(NDArray[np.uint8], frames)
-    if recipe.crop_padding:
-        images = random_crop(images, recipe.crop_padding, rng)
-    return random_flip(images, rng) if recipe.flip else images
+def moves_of(
+    split: Resident,
+    chosen: NDArray[np.int64],
+    recipe: Recipe,
+    seed: int,
+    turn: int,
+    rng: np.random.Generator,
+) -> Moves:
+    """What a recipe does to some frames of a split, on its device.
+
+    Args:
+        split: of the frames.
+        chosen: which, int64 [n].
+        recipe: its augmentation.
+        seed: of the run.
+        turn: of two in a row, each shows the mirror images of what the other shows.
+        rng: for what is left to chance.
+    """
+    moves = draw_moves(recipe, split.data.frames.shape[1:], len(chosen), rng, split.device)
+    if not recipe.flip_in_turn or moves.mirrored is None:
+        return moves
+    first = generator(seed, "flip").random(len(split)) < 0.5
+    mirrored = torch.from_numpy(first[chosen] ^ bool(turn % 2))
+    return moves._replace(mirrored=mirrored.to(split.device))
+
+
+def parts_of(frames: int, size: int) -> int:
+    """Into how many parts of `size` frames at least a process divides its share of a step."""
+    return max(1, frames // size) if size else 1
 
 
 def evaluation_batch(frames: Frames) -> int:
@@ -126,7 +248,11 @@ def evaluation_batch(frames: Frames) -> int:
     return max(1, EVALUATION_PIXELS // math.prod(channels_first(frames.shape[1:])[1:]))
 
 
-def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Steps of an epoch over `images` images."""
-    full, rest = divmod(images, batch_size)
-    return full + (rest > 1)
+def steps_per_epoch(images: int, batch_size: int, world: int = 1, full: bool = False) -> int:
+    """Steps of an epoch over `images` images by `world` processes.
+
+    A last batch that would leave a process a single image is left out: batch normalization cannot
+    train on it. `full` leaves out any that is smaller than others, if there are others.
+    """
+    steps, rest = divmod(images, batch_size)
+    return steps + (rest >= 2 * world and not (full and steps))

@@ -1,7 +1,8 @@
 """Everything a run needs to go on bit for bit, in one safetensors file.
 
 Tensors: ``model.*``, the optimizer's state as ``optimizer.PARAMETER.PART`` (``exp_avg``,
-``exp_avg_sq`` and ``step``, or ``momentum_buffer``), ``curriculum.scores`` and ``.losses``.
+``exp_avg_sq`` and ``step``, or ``momentum_buffer``), ``curriculum.scores``, ``.losses``
+and, of a recipe that recalls them, ``.answers``.
 Position, sums, costs and history are JSON in the header. No pickle.
 """
 
@@ -80,5 +81,12 @@ def unpack(
         parts = {key: value for key, value in tensors.items() if key.startswith(prefix)}
         if parts:
             optimizer.state[parameter] = {
-                key.removeprefix(prefix): value.to(parameter.device) for key, value in parts.items()
+                key.removeprefix(prefix): _like(parameter, value) for key, value in parts.items()
             }
+
+
+def _like(parameter: Tensor, value: Tensor) -> Tensor:
+    """The value on the parameter's device and in its layout: fused optimizers walk both alike."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device)
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import nn
 
 from sel_edge.core import provenance, runlog
 from sel_edge.core.errors import ConfigError, DataError
@@ -18,11 +21,22 @@ from sel_edge.pretrain.batches import fit_normalization, steps_per_epoch
 from sel_edge.pretrain.curriculum import stage_pool
 from sel_edge.pretrain.flops import count_flops, torch_training_flops
 from sel_edge.pretrain.initialize import Init, build_model
+from sel_edge.pretrain.memory import memory_errors
 from sel_edge.pretrain.model import model_for, parameter_count
-from sel_edge.pretrain.precision import choose_device, choose_precision
+from sel_edge.pretrain.precision import (
+    Arithmetic,
+    Precision,
+    bare_step,
+    can_compile,
+    choose_arithmetic,
+    choose_device,
+)
 from sel_edge.pretrain.recipe import Recipe
 
 FLOPS_TOLERANCE = 0.01
+
+# Fewer are over before compiling is, and their last batches would be compiled for again.
+COMPILED_MIN_BATCHES = 8
 
 
 @dataclass(frozen=True)
@@ -39,6 +53,7 @@ class RunOptions:
         precision: "auto", "fp32" or "bf16".
         seed: fixes initial weights, order, augmentation and anchors.
         holdout: training images per class kept out of training as anchors for the device.
+        compile: whether a GPU's network may be compiled.
         epochs_scale: what `recipe` was scaled by, for the log.
     """
 
@@ -48,14 +63,19 @@ class RunOptions:
     width: int = 64
     init: Init = "scratch"
     device: str = "auto"
-    precision: str = "auto"
+    precision: Precision | Literal["auto"] = "auto"
     seed: int = 0
     holdout: int = 0
+    compile: bool = True
     epochs_scale: float = 1.0
 
 
-def describe_run(options: RunOptions, splits: Splits, meter: Meter) -> dict[str, Any]:
+def describe_run(
+    options: RunOptions, splits: Splits, meter: Meter, world: int = 1
+) -> dict[str, Any]:
     """Everything about a new run that is known before its first step, as run.json holds it.
+
+    `world` is the number of processes that train together.
 
     Raises:
         SelEdgeError: model, device, width, holdout or curriculum do not fit these data.
@@ -63,49 +83,38 @@ def describe_run(options: RunOptions, splits: Splits, meter: Meter) -> dict[str,
     frame_shape = splits.train.frames.shape[1:]
     name, shape = model_for(frame_shape, options.model), channels_first(frame_shape)
     kept = without_anchors(splits.train, options.holdout, options.seed)
-    _check_pools(options.recipe, kept)
+    options = replace(options, recipe=options.recipe.lasting(len(kept)))
+    _check_pools(options.recipe, kept, world)
     device = choose_device(options.device)
     model = build_model(
         len(splits.train.classes), options.width, shape[0], options.init, options.seed, name
     ).to(device)
-    precision, timing = options.precision, dict[str, float]()
-    if precision == "auto":
-        precision, timing = choose_precision(model, shape, options.recipe.batch_size, device)
-    normalization = fit_normalization(kept)
+    arithmetic, timing = _arithmetic(options, model, shape, device, len(kept.labels))
     flops, counted = count_flops(model, shape), torch_training_flops(model, shape)
-    if abs(flops.training / counted - 1) > FLOPS_TOLERANCE:
-        raise RuntimeError(f"{flops.training} FLOPs counted, {counted} by torch's counter")
+    if abs(flops.training() / counted - 1) > FLOPS_TOLERANCE:
+        raise RuntimeError(f"{flops.training()} FLOPs counted, {counted} by torch's counter")
     return {
         "schema": runlog.SCHEMA,
         "finished": False,
         "recipe": options.recipe.as_dict(),
         "epochs_scale": options.epochs_scale,
-        "data": {
-            "spec": splits.source,
-            "sha256": splits.sha256,
-            "note": splits.note,
-            "classes": list(splits.train.classes),
-            "n_train": len(kept.labels),
-            "n_test": len(splits.test.labels),
-            "holdout": options.holdout,
-            f"{noun(frame_shape)}_shape": list(frame_shape),
-            "mean": list(normalization.mean),
-            "std": list(normalization.std),
-        },
+        "data": _about_data(splits, kept, options.holdout),
         "model": {
             "name": name,
             "width": options.width,
             "channels": shape[0],
             "parameters": parameter_count(model),
             "forward_macs": flops.forward // 2,
-            "training_flops": flops.training,
+            "training_flops": flops.training(),
             "torch_training_flops": counted,
         },
         "init": options.init,
         "seed": options.seed,
         "device": str(device),
-        "precision": precision,
-        "precision_timing": timing,
+        "precision": arithmetic.precision,
+        "layout": arithmetic.layout,
+        "compiled": arithmetic.compiled,
+        "arithmetic_timing": timing,
         "threads": torch.get_num_threads(),
         "machine": provenance.machine(),
         "versions": provenance.versions(),
@@ -115,7 +124,57 @@ def describe_run(options: RunOptions, splits: Splits, meter: Meter) -> dict[str,
     }
 
 
-def _check_pools(recipe: Recipe, train: Dataset) -> None:
+def _about_data(splits: Splits, kept: Dataset, holdout: int) -> dict[str, Any]:
+    """What run.json says of the data; `kept` is the training split less its anchors."""
+    frame_shape, normalization = kept.frames.shape[1:], fit_normalization(kept)
+    return {
+        "spec": splits.source,
+        "sha256": splits.sha256,
+        "note": splits.note,
+        "skipped": asdict(splits.skipped),
+        "classes": list(splits.train.classes),
+        "n_train": len(kept.labels),
+        "n_test": len(splits.test.labels),
+        "holdout": holdout,
+        f"{noun(frame_shape)}_shape": list(frame_shape),
+        "mean": list(normalization.mean),
+        "std": list(normalization.std),
+    }
+
+
+def _arithmetic(
+    options: RunOptions, model: nn.Module, shape: tuple[int, ...], device: torch.device, images: int
+) -> tuple[Arithmetic, dict[str, float]]:
+    """What was asked for, or what is fastest here; compiled on a GPU where that pays."""
+    size, fp32 = options.recipe.part_size or options.recipe.batch_size, Arithmetic(device, "fp32")
+    if options.precision == "auto":
+        with memory_errors(size, lambda smaller: bare_step(model, shape, smaller, fp32)()):
+            arithmetic, timing = choose_arithmetic(model, shape, size, device)
+    else:  # a format that is named comes in one layout: the same bits in every run
+        arithmetic, timing = Arithmetic(device, options.precision), {}
+    worth_it = options.compile and images >= COMPILED_MIN_BATCHES * options.recipe.batch_size
+    return replace(arithmetic, compiled=worth_it and can_compile(device)), timing
+
+
+def is_asked_for(options: RunOptions, info: Mapping[str, Any]) -> bool:
+    """Whether a run.json is of the run that these options ask for."""
+    data, model = info["data"], info["model"]
+    recipe = options.recipe.lasting(data["n_train"]).as_dict()
+    pairs = [
+        (json.loads(json.dumps(recipe)), info["recipe"]),  # what JSON makes of tuples is lists
+        (options.data, data["spec"]),
+        (options.holdout, data["holdout"]),
+        (options.width, model["width"]),
+        (options.model or model["name"], model["name"]),
+        (options.init, info["init"]),
+        (options.seed, info["seed"]),
+    ]
+    if options.precision != "auto":
+        pairs.append((options.precision, info["precision"]))
+    return all(asked == there for asked, there in pairs)
+
+
+def _check_pools(recipe: Recipe, train: Dataset, world: int) -> None:
     """Refuse a curriculum with a stage too small for a single step.
 
     Raises:
@@ -125,12 +184,23 @@ def _check_pools(recipe: Recipe, train: Dataset) -> None:
     easy = np.zeros(len(train.labels))  # the size of a slice does not depend on the scores
     for stage in recipe.stages:
         images = len(stage_pool(easy, train.labels, stage, recipe.images_per_class_max))
-        if steps_per_epoch(images, recipe.batch_size) == 0:
+        if steps_per_epoch(images, recipe.batch_size, world) == 0:
             raise DataError(
                 f"The stage {stage.name!r} of {recipe.name} would train on {images} {kind}.",
-                "Batch normalization needs at least two.",
+                "Batch normalization needs at least two, in every process that trains.",
                 f"Use more {kind} per class, or a recipe with wider slices.",
             )
+
+
+def is_same_data(splits: Splits, info: Mapping[str, Any]) -> bool:
+    """Whether these are the frames of the run that `info`, a run.json, describes.
+
+    The content alone does not tell: another version of the decoder may skip other bad images.
+    """
+    data = info["data"]
+    n_train = data["n_train"] + data["holdout"] * len(data["classes"])
+    counts = (len(splits.train), len(splits.test))
+    return splits.sha256 == data["sha256"] and counts == (n_train, data["n_test"])
 
 
 def without_anchors(train: Dataset, per_class: int, seed: int) -> Dataset:

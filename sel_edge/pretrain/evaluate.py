@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sel_edge.data.dataset import Dataset
-from sel_edge.pretrain.batches import Normalization, evaluation_batch
+from sel_edge.pretrain.batches import Resident, evaluation_batch
+from sel_edge.pretrain.model import in_evaluation
 from sel_edge.pretrain.precision import Arithmetic
+from sel_edge.pretrain.ranks import ALONE, Ranks
+from sel_edge.pretrain.resolution import resized
 
 FIRST_PER_CLASS = 100
 
@@ -32,20 +34,30 @@ class Accuracy:
 
 
 def predict(
-    model: nn.Module, data: Dataset, normalize: Normalization, arithmetic: Arithmetic
+    model: nn.Module,
+    split: Resident,
+    arithmetic: Arithmetic,
+    ranks: Ranks = ALONE,
+    size: tuple[int, ...] | None = None,
 ) -> NDArray[np.float32]:
-    """Logits of a split in evaluation mode, float32 [N, K]; the mode is restored afterwards."""
-    was_training = model.training
-    model.eval()
-    parts, size = [], evaluation_batch(data.frames)
-    with torch.inference_mode():
-        for start in range(0, len(data.labels), size):
-            x = normalize(data.frames[start : start + size], arithmetic.device)
+    """Logits of a split in evaluation mode, float32 [N, K]; the mode is restored afterwards.
+
+    Args:
+        model: the network.
+        split: whose frames it is asked about.
+        arithmetic: how it computes.
+        ranks: they compute a part each, and all get the whole.
+        size: height and width, or length, that the frames are shown at; None for their own.
+    """
+    count = evaluation_batch(split.data.frames)
+    logits = torch.zeros(len(split), len(split.data.classes), device=arithmetic.device)
+    with in_evaluation(model), torch.inference_mode():
+        for start in range(ranks.rank * count, len(split), ranks.world * count):
+            part = slice(start, start + count)
+            frames = split.frames(part)
             with arithmetic.autocast():
-                logits = model(x)
-            parts.append(logits.float().cpu().numpy())
-    model.train(was_training)
-    return np.concatenate(parts)
+                logits[part] = model(resized(frames, size) if size else frames).float()
+    return ranks.sum(logits).cpu().numpy()
 
 
 def first_of_each_class(labels: NDArray[np.integer], count: int) -> NDArray[np.int64]:

@@ -1,8 +1,9 @@
 """Executed FLOPs, counted operator by operator, and the paper's formula beside them.
 
 A multiply-add is two FLOPs. Counted are convolutions and linear layers, forward, weight gradient
-and input gradient; normalization, activations and the optimizer are left out, as in torch's own
-counter. Every run compares the two before it starts and stops if they differ by more than 1 %.
+and input gradient, and the matrix products of an optimizer that has any (`muon`); normalization,
+activations and everything else are left out, as in torch's own counter. Every run compares the two
+before it starts and stops if they differ by more than 1 %.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from sel_edge.pretrain.model import PARTS, in_evaluation
+
 
 @dataclass(frozen=True)
 class LayerFlops:
@@ -21,11 +24,15 @@ class LayerFlops:
     Attributes:
         name: of the module.
         operator: "conv" or "linear".
+        part: of the network: 0 the stem, 1..8 the residual blocks, 9 the classifier.
+        takes_input: whether it takes what comes into its part, and nothing within does.
         forward, weight_gradient, input_gradient: FLOPs; the first layer has no input gradient.
     """
 
     name: str
     operator: str
+    part: int
+    takes_input: bool
     forward: int
     weight_gradient: int
     input_gradient: int
@@ -42,10 +49,26 @@ class NetworkFlops:
         """FLOPs of one forward pass."""
         return sum(layer.forward for layer in self.layers)
 
-    @property
-    def training(self) -> int:
-        """FLOPs of one forward and one whole backward pass."""
-        return sum(x.forward + x.weight_gradient + x.input_gradient for x in self.layers)
+    def training(self, frozen: int = 0, first: int = 0) -> int:
+        """FLOPs of one forward and one backward pass.
+
+        Args:
+            frozen: parts of the network, from the stem on, that have no backward pass.
+            first: the part that batches go into; those before have no forward pass either.
+        """
+        total, learns = 0, max(frozen, first)
+        for layer in self.layers:
+            if layer.part >= learns:
+                at_edge = layer.part == learns and layer.takes_input
+                total += layer.forward + layer.weight_gradient
+                total += 0 if at_edge else layer.input_gradient
+            elif layer.part >= first:
+                total += layer.forward
+        return total
+
+    def front(self, parts: int) -> int:
+        """FLOPs of a forward pass of the first `parts` parts."""
+        return sum(layer.forward for layer in self.layers if layer.part < parts)
 
 
 def count_flops(model: nn.Module, input_shape: tuple[int, ...]) -> NetworkFlops:
@@ -65,7 +88,9 @@ def count_flops(model: nn.Module, input_shape: tuple[int, ...]) -> NetworkFlops:
             assert isinstance(module, nn.Linear)  # noqa: S101 - only these are hooked
             forward = 2 * module.in_features * output[0].numel()
         operator = "conv" if isinstance(module, nn.Conv1d | nn.Conv2d) else "linear"
-        found.append(LayerFlops(name, operator, forward, forward, forward if found else 0))
+        part, takes_input = _place(name)
+        gradient = forward if found else 0
+        found.append(LayerFlops(name, operator, part, takes_input, forward, forward, gradient))
 
     hooks = [
         module.register_forward_hook(lambda m, _, y, name=name: record(name, m, y))
@@ -80,15 +105,39 @@ def count_flops(model: nn.Module, input_shape: tuple[int, ...]) -> NetworkFlops:
     return NetworkFlops(tuple(found))
 
 
+class FlopsBySize:
+    """FLOPs of a network for one frame, by the size of the frame.
+
+    Args:
+        model: counted when a size is first asked for.
+        channels: of a frame.
+    """
+
+    def __init__(self, model: nn.Module, channels: int) -> None:
+        self._model, self._channels = model, channels
+        self._known: dict[tuple[int, ...], NetworkFlops] = {}
+
+    def at(self, size: tuple[int, ...]) -> NetworkFlops:
+        """FLOPs of a frame of a size: height and width, or length."""
+        if size not in self._known:
+            self._known[size] = count_flops(self._model, (self._channels, *size))
+        return self._known[size]
+
+
+def _place(name: str) -> tuple[int, bool]:
+    """The part of a ResNet-18 that a layer lies in, and whether it takes the part's input."""
+    if not name.startswith("layer"):
+        return (PARTS, True) if name == "fc" else (0, True)
+    stage, block, inner = name.removeprefix("layer").split(".", 2)
+    return 2 * int(stage) - 1 + int(block), inner in ("conv1", "downsample.0")
+
+
 def torch_training_flops(model: nn.Module, input_shape: tuple[int, ...]) -> int:
     """Forward and backward FLOPs of one frame as torch's own counter sees them."""
-    was_training = model.training
-    model.eval()
     device = next(model.parameters()).device
-    with FlopCounterMode(display=False) as counter:
+    with in_evaluation(model), FlopCounterMode(display=False) as counter:
         model(torch.zeros(2, *input_shape, device=device)).sum().backward()
     model.zero_grad(set_to_none=True)
-    model.train(was_training)
     return int(counter.get_total_flops()) // 2
 
 
@@ -98,8 +147,5 @@ def paper_flops(parameters: int, sparsity: float, images: int) -> float:
 
 
 def _forward_once(model: nn.Module, input_shape: tuple[int, ...]) -> None:
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
+    with in_evaluation(model), torch.no_grad():
         model(torch.zeros(1, *input_shape, device=next(model.parameters()).device))
-    model.train(was_training)

@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-import copy
-import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from sel_edge.core.embarrassment import class_embarrassment
-from sel_edge.core.embarrassment import cross_entropy as sample_losses
-from sel_edge.core.errors import DivergenceError, GateError
-from sel_edge.core.frames import Frames, channels_first
-from sel_edge.core.rng import generator
+from sel_edge.core.errors import GateError
 from sel_edge.core.runlog import HistoryRow
-from sel_edge.pretrain.batches import Batch, steps_per_epoch, training_batches
-from sel_edge.pretrain.curriculum import stage_pool
-from sel_edge.pretrain.evaluate import Accuracy, accuracy, predict
-from sel_edge.pretrain.flops import count_flops, paper_flops
-from sel_edge.pretrain.model import parameter_count
-from sel_edge.pretrain.precision import Arithmetic
+from sel_edge.data.bad_images import BadImages
+from sel_edge.pretrain.batches import Order
+from sel_edge.pretrain.cold import score_cold
+from sel_edge.pretrain.compiled import compiled_network, warm_up
+from sel_edge.pretrain.curriculum import has_settled
+from sel_edge.pretrain.evaluate import accuracy, predict
+from sel_edge.pretrain.frozen import freeze
+from sel_edge.pretrain.history import history_row
+from sel_edge.pretrain.practice import Practice, begin_stage, epoch_work
 from sel_edge.pretrain.progress import EpochSums, Position
+from sel_edge.pretrain.ranks import ALONE, Ranks
 from sel_edge.pretrain.recipe import Recipe, Stage
-from sel_edge.pretrain.resolution import resized, side_at
-from sel_edge.pretrain.schedule import learning_rate
-from sel_edge.pretrain.sparing import epoch_weights
-from sel_edge.pretrain.sparsity import initial_threshold, mask_gradients, stage_threshold
-from sel_edge.pretrain.state import EpochWork, Setup, TrainState
-
-# Comparing all weights before and after a step costs about as much as the optimizer.
-CHANGED_EVERY_STEPS = 16
+from sel_edge.pretrain.state import Setup, TrainState
+from sel_edge.pretrain.step import Stepper
 
 # Energy counters wrap around; a long epoch must not outlast one.
 MAX_SECONDS_BETWEEN_READINGS = 60.0
+
+# Epochs may be shorter than it takes to save one.
+MIN_SECONDS_BETWEEN_CHECKPOINTS = 5.0
 
 
 class RunInterruptedError(Exception):
@@ -48,27 +41,23 @@ class RunInterruptedError(Exception):
 class Observer(Protocol):
     """What a progress display is told."""
 
+    def images_skipped(self, skipped: BadImages) -> None:
+        """The run begins, or goes on, without these images."""
+
+    def run_started(self, recipe: Recipe) -> None:
+        """A run of this recipe begins, or goes on after `--resume`."""
+
     def stage_started(self, index: int, stage: Stage, images: int) -> None:
         """A stage begins, or goes on after `--resume`."""
 
     def step_done(self, position: Position, steps: int, sums: EpochSums) -> None:
-        """One step of the `steps` of an epoch is complete."""
+        """One step, or some, of the `steps` of an epoch are complete."""
 
     def epoch_done(self, row: HistoryRow) -> None:
         """An epoch is complete and evaluated."""
 
     def gate_checked(self, stage: Stage, first_100: float, passed: bool) -> None:
         """A stage with a threshold has ended."""
-
-
-def new_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimizer over all weights, fused into one pass."""
-    weights, rate, decay = model.parameters(), recipe.learning_rate, recipe.weight_decay
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(weights, rate, weight_decay=decay, fused=True)
-    momentum = recipe.momentum
-    nesterov = momentum > 0
-    return torch.optim.SGD(weights, rate, momentum, 0, decay, nesterov=nesterov, fused=True)
 
 
 class Trainer:
@@ -79,7 +68,8 @@ class Trainer:
         state: what changes; updated in place.
         observer: told of progress.
         save: called whenever `state` should be made durable.
-        stop_requested: asked after every step.
+        stop_requested: asked whenever the losses of all steps so far have been looked at.
+        ranks: the processes that train together; only the leader saves.
     """
 
     def __init__(
@@ -89,16 +79,14 @@ class Trainer:
         observer: Observer,
         save: Callable[[], None],
         stop_requested: Callable[[], bool],
+        ranks: Ranks = ALONE,
     ) -> None:
         self.setup, self.state, self.observer = setup, state, observer
-        self._save, self._stop_requested = save, stop_requested
-        self._parameters = parameter_count(state.model)
-        if state.losses is None:
-            state.losses = np.full((2, len(setup.train.labels)), np.inf, dtype=np.float32)
-        self._losses = state.losses
-        self._channels, *self._sides = channels_first(setup.train.frames.shape[1:])
-        self._flops = {tuple(self._sides): setup.flops}
-        self._clock = (time.perf_counter(), setup.meter.read_j())
+        self._save, self._stop_requested, self._ranks = save, stop_requested, ranks
+        self._network = compiled_network(setup, state.model, ranks)
+        self._stepper = Stepper(setup, state, self._network, ranks)
+        self._clock, self._joules = (time.perf_counter(), setup.meter.read_j()), 0.0
+        self._saved = time.perf_counter()
 
     def run(self) -> None:
         """Train to the end.
@@ -107,186 +95,112 @@ class Trainer:
             RunInterruptedError: `stop_requested` said so; the state is saved.
             GateError: a stage missed its threshold and may not be repeated again.
         """
+        self.observer.run_started(self.setup.recipe)
         if self.state.scores is None:
-            self._score_curriculum()
-            self._find_gamma_0()
+            score_cold(self.setup, self.state, self._ranks)
             self._checkpoint()
         stages = self.setup.recipe.stages
         while self.state.position.stage < len(stages):
             stage = stages[self.state.position.stage]
-            pool = self._pool(stage)
-            self.observer.stage_started(self.state.position.stage, stage, len(pool))
-            while not self._check_stage(stage):
-                self._run_epoch(pool)
-                self._finish_epoch(stage)
+            self._run_stage(stage)
             self.state.position.stage += 1
             self.state.position.stage_epoch = 0
+            self.state.curve = []
             self._checkpoint()
 
-    def _score_curriculum(self) -> None:
-        """Let the cold model score every training image, where the recipe needs it."""
-        setup, state = self.setup, self.state
-        if not setup.recipe.selects:
-            state.scores = np.zeros(0, dtype=np.float32)
-            return
-        # In bf16 many images would tie, and the curriculum would depend on the precision.
-        exact = Arithmetic(setup.arithmetic.device, "fp32")
-        logits = predict(state.model, setup.train, setup.normalization, exact)
-        state.scores = sample_losses(logits, setup.train.labels).astype(np.float32)
-        state.spent.executed_flops += setup.flops.forward * len(setup.train.labels)
-
-    def _find_gamma_0(self) -> None:
-        """Take the gradient threshold from one batch, on a copy: fresh weights stay fresh."""
-        setup, mask = self.setup, self.setup.recipe.gradient_mask
-        if mask is None:
-            return
-        count = min(mask.batch_size, len(setup.train.labels))
-        rng = generator(setup.seed, "gamma_0")
-        chosen = rng.choice(len(setup.train.labels), count, replace=False)
-        fresh = copy.deepcopy(self.state.model).train()
-        logits = self._forward(fresh, setup.train.frames[chosen])
-        labels = torch.from_numpy(setup.train.labels[chosen]).to(setup.arithmetic.device)
-        cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
-        self.state.gamma_0 = initial_threshold(fresh, mask.percentile)
-        self.state.spent.executed_flops += setup.flops.training * count
-
-    def _pool(self, stage: Stage) -> NDArray[np.int64]:
-        train, scores = self.setup.train, self.state.scores
-        if scores is None or len(scores) == 0:
-            return np.arange(len(train.labels), dtype=np.int64)
-        return stage_pool(scores, train.labels, stage, self.setup.recipe.images_per_class_max)
-
-    def _run_epoch(self, pool: NDArray[np.int64]) -> None:
-        """Train over the pool once, from the step where the state stands."""
-        setup, position = self.setup, self.state.position
-        if self.state.sums is None:
-            self.state.sums = EpochSums(len(setup.train.classes))
-            self._losses[0] = self._losses[1]
-        epochs = sum(stage.epochs for stage in setup.recipe.stages)
-        work = self._work(pool, position.epoch / epochs)
-        steps = steps_per_epoch(len(work.pool), setup.recipe.batch_size)
-        batches = training_batches(
-            setup.train, work.pool, setup.recipe, setup.seed, position.epoch, position.step
+    def _run_stage(self, stage: Stage) -> None:
+        """Train a stage from where the state stands to its end."""
+        practice = begin_stage(self.setup, self.state, stage, self._ranks)
+        self._charge()
+        self.state.spent.compile_seconds += warm_up(
+            self.setup, self.state.model, self._network, practice, self._ranks
         )
-        self.state.model.train()
-        for batch in batches:
-            done = (position.epoch + (position.step + 0.5) / steps) / epochs
-            self._step(batch, work, done)
+        self._clock = (time.perf_counter(), self.setup.meter.read_j())
+        self.observer.stage_started(self.state.position.stage, stage, len(practice.pool))
+        while not self._is_over(stage):
+            self._run_epoch(practice)
+            self._finish_epoch(practice)
+
+    def _run_epoch(self, practice: Practice) -> None:
+        """Train over the stage's pool once, from the step where the state stands."""
+        setup, state, position = self.setup, self.state, self.state.position
+        if state.sums is None:
+            state.sums = EpochSums(len(setup.train.data.classes), setup.arithmetic.device)
+            state.remembered.begin_epoch()
+        work = epoch_work(setup, state, practice, self._ranks)
+        order = Order(
+            setup.train,
+            work.pool,
+            setup.recipe,
+            setup.seed,
+            position.epoch,
+            self._ranks,
+            full=setup.arithmetic.compiled,  # another size would be compiled for once more
+        )
+        frames = partial(practice.frames, setup, position.epoch)
+        freeze(state.model, practice.stage.frozen)
+        checked = True
+        for batch in order.batches(position.step, frames):
+            done = (position.epoch + (position.step + 0.5) / order.steps) / setup.recipe.epochs
+            checked = self._stepper.take(batch, work, done)
             position.step += 1
-            self.observer.step_done(position, steps, self.state.sums)
-            if time.perf_counter() - self._clock[0] > MAX_SECONDS_BETWEEN_READINGS:
-                self._charge()
-            if self._stop_requested():
-                self._checkpoint()
-                raise RunInterruptedError
+            if checked:
+                self._look_up(order.steps)
+        self._ranks.as_the_leader(state.model)
+        if not checked:
+            self._stepper.check()
+            self._look_up(order.steps)
 
-    def _work(self, pool: NDArray[np.int64], done: float) -> EpochWork:
-        """What an epoch trains on; `done` is the share of the run before it."""
-        setup, recipe, epoch = self.setup, self.setup.recipe, self.state.position.epoch
-        share = recipe.spare if done < recipe.spare_until else 0.0
-        rng = generator(setup.seed, "spare", epoch)
-        weights = epoch_weights(self._losses[0], pool, share, rng)
-        size = tuple(
-            side_at(side, recipe.first_side, recipe.whole_from, done) for side in self._sides
-        )
-        return EpochWork(pool[weights[pool] > 0], weights, size, self._gamma())
+    def _look_up(self, steps: int) -> None:
+        """Between two of the `steps` of an epoch: tell, read the meter, stop if asked to."""
+        assert self.state.sums is not None  # noqa: S101 - the epoch made them
+        self.observer.step_done(self.state.position, steps, self.state.sums)
+        if time.perf_counter() - self._clock[0] > MAX_SECONDS_BETWEEN_READINGS:
+            self._charge()
+        if self._ranks.any(self._stop_requested()):
+            self._checkpoint()
+            raise RunInterruptedError
 
-    def _gamma(self) -> float | None:
-        """The gradient threshold of the running stage, None without a mask."""
-        recipe, stage = self.setup.recipe, self.state.position.stage
-        if recipe.gradient_mask is None:
-            return None
-        return stage_threshold(recipe.gradient_mask, self.state.gamma_0, stage, len(recipe.stages))
-
-    def _forward(
-        self, model: nn.Module, frames: Frames, size: tuple[int, ...] | None = None
-    ) -> Tensor:
-        """Logits in float32, of frames with their sides at a size or as they are."""
-        x = self.setup.normalization(frames, self.setup.arithmetic.device)
-        if size is not None:
-            x = resized(x, size)
-        with self.setup.arithmetic.autocast():
-            logits: Tensor = model(x)
-        return logits.float()
-
-    def _step(self, batch: Batch, work: EpochWork, done: float) -> None:
-        recipe, state, sums = self.setup.recipe, self.state, self.state.sums
-        assert sums is not None  # noqa: S101 - _run_epoch made them
-        labels = batch.labels
-        logits = self._forward(state.model, batch.frames, work.size)
-        targets = torch.from_numpy(labels).to(logits.device)
-        weights = torch.from_numpy(work.weights[batch.chosen]).to(logits.device)
-        losses = cross_entropy(
-            logits, targets, reduction="none", label_smoothing=recipe.label_smoothing
-        )
-        loss = (weights * losses).mean()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self._losses[1, batch.chosen] = losses.detach().cpu().numpy()
-        loss_value = float(loss.detach())
-        if not math.isfinite(loss_value):
-            raise DivergenceError(
-                f"The loss became {loss_value} in epoch {state.position.epoch + 1}, step "
-                f"{sums.steps + 1}, at a learning rate of about {recipe.learning_rate:g}.",
-                "A finite loss is expected; the last checkpoint is from before.",
-                "Start a new run with a smaller learning_rate or loss_gain.",
-            )
-        sparsity = 0.0
-        if work.gamma is not None:
-            sparsity = float(mask_gradients(state.model.parameters(), work.gamma))
-        rate = learning_rate(recipe, done, loss_value)
-        state.optimizer.param_groups[0]["lr"] = rate
-        look = sums.steps % CHANGED_EVERY_STEPS == 0
-        before = self._flat_weights().clone() if look else None
-        state.optimizer.step()
-        state.optimizer.zero_grad(set_to_none=True)
-        if before is not None:
-            sums.changed += float((self._flat_weights() != before).float().mean())
-            sums.changed_steps += 1
-        scores = logits.detach().cpu().numpy()
-        sums.add_classes(class_embarrassment(scores, labels, len(self.setup.train.classes)))
-        sums.correct += int((scores.argmax(axis=1) == labels).sum())
-        sums.steps += 1
-        sums.images += len(labels)
-        sums.loss += loss_value * len(labels)
-        sums.sparsity += sparsity
-        sums.learning_rate += rate
-        state.spent.images += len(labels)
-        state.spent.paper_flops += paper_flops(self._parameters, sparsity, len(labels))
-        state.spent.executed_flops += self._training_flops(work.size) * len(labels)
-
-    def _training_flops(self, size: tuple[int, ...]) -> int:
-        """Of one frame with its sides at a size."""
-        if size not in self._flops:
-            self._flops[size] = count_flops(self.state.model, (self._channels, *size))
-        return self._flops[size].training
-
-    def _flat_weights(self) -> Tensor:
-        return torch.cat([p.detach().flatten() for p in self.state.model.parameters()])
-
-    def _finish_epoch(self, stage: Stage) -> None:
+    def _finish_epoch(self, practice: Practice) -> None:
         """Evaluate, write the history row, save."""
         setup, state = self.setup, self.state
-        logits = predict(state.model, setup.test, setup.normalization, setup.arithmetic)
-        reached = accuracy(logits, setup.test.labels)
+        self._stepper.check_weights()
         self._charge()
+        trained = state.spent.seconds
+        # What has learned small images cannot read whole ones yet.
+        size = None if practice.stage is setup.recipe.stages[-1] else practice.size
+        logits = predict(state.model, setup.test, setup.arithmetic, self._ranks, size)
+        reached = accuracy(logits, setup.test.data.labels)
+        self._charge()
+        state.spent.evaluation_seconds += state.spent.seconds - trained
+        self._gather()
+        losses = state.remembered.last_losses().cpu().numpy()[practice.pool]
+        state.curve.append(float(losses[np.isfinite(losses)].mean(dtype=np.float64)))
         state.position.epoch += 1
         state.position.stage_epoch += 1
         state.position.step = 0
-        assert state.sums is not None  # noqa: S101 - an epoch has just run
-        row = self._history_row(stage, reached, state.sums)
+        row = history_row(setup, state, practice.stage, reached)
         state.history.append(row)
         state.sums = None
         self.observer.epoch_done(row)
-        self._checkpoint()
+        lasted = time.perf_counter() - self._saved
+        if self._ranks.any(lasted > MIN_SECONDS_BETWEEN_CHECKPOINTS):
+            self._write()  # all of it has been looked at and gathered above
 
-    def _check_stage(self, stage: Stage) -> bool:
-        """Whether the stage is over: it has had its epochs, and its gate lets the run go on.
+    def _is_over(self, stage: Stage) -> bool:
+        """Whether the stage has had its epochs or settled, and its gate lets the run go on.
 
         Raises:
             GateError: gate "repeat", and the extra epochs are used up below the threshold.
         """
-        recipe, done = self.setup.recipe, self.state.position.stage_epoch
-        if done < stage.epochs:
+        recipe, position = self.setup.recipe, self.state.position
+        done, due, last = position.stage_epoch, stage.epochs, stage is recipe.stages[-1]
+        if last:
+            due += position.saved
+        elif has_settled(self.state.curve, recipe.settled):
+            position.saved += max(0, due - done)
+            due = min(due, done)
+        if done < due:
             return False
         if recipe.gate == "none" or stage.threshold == 0:
             return True
@@ -295,8 +209,9 @@ class Trainer:
         self.observer.gate_checked(stage, first_100, passed)
         if passed or recipe.gate == "report":
             return True
-        if done < stage.epochs + recipe.extra_epochs_max:
+        if done < due + recipe.extra_epochs_max:
             return False
+        self._checkpoint()
         raise GateError(
             f"{stage.name!r} reached {first_100:.1%} on the first 100 test images of each class "
             f"after {done} epochs.",
@@ -306,40 +221,33 @@ class Trainer:
             'gate = "report".',
         )
 
-    def _history_row(self, stage: Stage, reached: Accuracy, sums: EpochSums) -> HistoryRow:
-        spent, steps = self.state.spent, sums.steps
-        embarrassment, confidence = sums.class_means()
-        row: HistoryRow = {
-            "epoch": self.state.position.epoch,
-            "stage": self.state.position.stage + 1,
-            "stage_name": stage.name,
-            "train_acc": sums.correct / sums.images,
-            "train_loss": sums.loss / sums.images,
-            "test_full_acc": reached.full,
-            "test_100_acc": reached.first_100,
-            "sparsity": sums.sparsity / steps,
-            "flops_T": spent.paper_flops / 1e12,
-            "time_s": spent.seconds,
-            "executed_flops_T": spent.executed_flops / 1e12,
-            "changed_fraction": sums.changed / max(1, sums.changed_steps),
-            "energy_j": spent.joules,
-            "energy_origin": self.setup.meter.origin,
-            "images": spent.images,
-            "learning_rate_mean": sums.learning_rate / steps,
-        }
-        for index, name in enumerate(self.setup.train.classes):
-            row[f"E_{name}"] = float(embarrassment[index])
-            row[f"C_{name}"] = float(confidence[index])
-            row[f"acc_{name}"] = reached.per_class[index]
-        return row
-
     def _charge(self) -> None:
-        """Add the time and energy since the last call to what was spent."""
+        """Add the time since the last call to what was spent, and keep its energy for `_gather`."""
         now = (time.perf_counter(), self.setup.meter.read_j())
         self.state.spent.seconds += now[0] - self._clock[0]
-        self.state.spent.joules += now[1] - self._clock[1]
+        # What measures a whole machine counts all of its processes, and is read by one.
+        if self._ranks.leads or self.setup.meter_is_own:
+            self._joules += now[1] - self._clock[1]
         self._clock = now
 
+    def _gather(self) -> None:
+        """Make what every process learned and spent known to all of them."""
+        state, device = self.state, self.setup.arithmetic.device
+        state.remembered.gather(self._ranks)
+        if state.sums is not None:
+            state.sums.gather(self._ranks)
+        joules = torch.tensor([self._joules], dtype=torch.float64, device=device)
+        state.spent.joules += float(self._ranks.sum(joules))
+        self._joules = 0.0
+
     def _checkpoint(self) -> None:
+        self._stepper.check_weights()
         self._charge()
-        self._save()
+        self._gather()
+        self._write()
+
+    def _write(self) -> None:
+        """Let the leader save what all know."""
+        if self._ranks.leads:
+            self._save()
+        self._saved = time.perf_counter()

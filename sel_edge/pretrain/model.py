@@ -8,7 +8,10 @@ ImageNet weights load by name.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +42,9 @@ class Layers:
 
 OF_IMAGES = Layers(nn.Conv2d, nn.BatchNorm2d, nn.AdaptiveAvgPool2d, 3, 3, 1)
 OF_SIGNALS = Layers(nn.Conv1d, nn.BatchNorm1d, nn.AdaptiveAvgPool1d, 5, 7, 2)
+
+PARTS = 9
+"""The stem and eight residual blocks: what can be frozen, from the stem on."""
 
 MODELS = {"resnet18": OF_IMAGES, "resnet18-1d": OF_SIGNALS}
 """Name of a network -> its layers."""
@@ -129,17 +135,63 @@ class ResNet18(nn.Module):
             if isinstance(module, nn.Conv1d | nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def features(self, x: Tensor) -> Tensor:
-        """Penultimate features, float [N, 8 * width], of float [N, C, H, W] or [N, C, L]."""
-        x = self.relu(self.bn1(self.conv1(x)))
-        for index in range(1, 5):
-            x = self.get_submodule(f"layer{index}")(x)
-        return torch.flatten(self.avgpool(x), 1)
+    def blocks(self) -> list[BasicBlock]:
+        """The residual blocks in forward order; the stem comes before, the classifier after."""
+        stages = (self.get_submodule(f"layer{i}").children() for i in range(1, 5))
+        return [cast(BasicBlock, block) for blocks in stages for block in blocks]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits, float [N, n_classes], of images float [N, C, H, W] or signals [N, C, L]."""
-        logits: Tensor = self.fc(self.features(x))
+    def front(self, parts: int) -> list[nn.Module]:
+        """The modules of the first `parts` of 1 + 8 parts: the stem, then the residual blocks."""
+        modules: list[nn.Module] = [self.conv1, self.bn1, *self.blocks()]
+        return modules[: parts + 1] if parts else []
+
+    def normalized(self) -> list[tuple[Any, Any]]:
+        """Every convolution with the normalization that takes what comes out of it."""
+        found: list[tuple[Any, Any]] = [(self.conv1, self.bn1)]
+        for block in self.blocks():
+            found += [(block.conv1, block.bn1), (block.conv2, block.bn2)]
+            if block.downsample is not None:
+                found.append((block.downsample[0], block.downsample[1]))
+        return found
+
+    def until(self, x: Tensor, first: int, last: int) -> Tensor:
+        """What comes out of part `last - 1` of what goes into part `first`; both in 0..9."""
+        if first == 0 < last:
+            x = self.relu(self.bn1(self.conv1(x)))
+        for block in self.blocks()[max(0, first - 1) : max(0, last - 1)]:
+            x = block(x)
+        return x
+
+    def features(self, x: Tensor, first: int = 0) -> Tensor:
+        """Penultimate features, float [N, 8 * width], of what goes into part `first`."""
+        return torch.flatten(self.avgpool(self.until(x, first, PARTS)), 1)
+
+    def forward(self, x: Tensor, first: int = 0, frozen: int = 0) -> Tensor:
+        """Logits, float [N, n_classes], of images float [N, C, H, W] or signals [N, C, L].
+
+        Args:
+            x: the frames, or what comes out of the parts before `first`.
+            first: the part that `x` goes into, 0..9; part 0 is the stem, 1..8 are the blocks.
+            frozen: parts from the stem on that pass no gradient, and so have no backward pass.
+        """
+        if frozen > first:
+            with torch.no_grad():
+                x = self.until(x, first, frozen)
+            first = frozen
+        logits: Tensor = self.fc(self.features(x, first))
         return logits
+
+
+@contextmanager
+def in_evaluation(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, and then every module in the mode that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -12,21 +12,9 @@ STEP = 4
 """Sides are multiples of so many pixels: few shapes, and no half pixels after strides."""
 
 
-def side_at(side: int, first: float, whole_from: float, done: float) -> int:
-    """The side of images at some moment of a run, in pixels.
-
-    It grows linearly from `first` of the whole side to all of it.
-
-    Args:
-        side: of a whole image.
-        first: share of it at the beginning, 0 < first <= 1.
-        whole_from: share of the run from which on images are whole, 0..1.
-        done: share of the run that is over, 0..1.
-    """
-    if done >= whole_from:
-        return side
-    share = first + (1 - first) * done / whole_from
-    return min(side, max(STEP, STEP * round(share * side / STEP)))
+def side_of(side: int, share: float) -> int:
+    """A share (0 < share <= 1) of a side in pixels: all of it, or a multiple of `STEP`."""
+    return side if share == 1 else min(side, max(STEP, STEP * round(share * side / STEP)))
 
 
 def resized(x: Tensor, size: tuple[int, ...]) -> Tensor:

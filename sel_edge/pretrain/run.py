@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from sel_edge.core.errors import ConfigError, DataError, RunDirectoryError
 from sel_edge.core.files import exclusive, require_free, storage_errors
 from sel_edge.core.frames import channels_first, noun
 from sel_edge.core.measurement import Meter
+from sel_edge.core.rng import generator
 from sel_edge.core.runlog import RunLog, Samples, frame_shape, history_columns, read_run
 from sel_edge.data.dataset import Splits
 from sel_edge.data.sources import load_splits
-from sel_edge.pretrain.batches import Normalization
+from sel_edge.pretrain.batches import Normalization, Resident, evaluation_batch
 from sel_edge.pretrain.checkpoint import (
     CHECKPOINT_FILE,
     MODEL_FILE,
@@ -29,17 +31,24 @@ from sel_edge.pretrain.checkpoint import (
     unpack,
     write_tensors,
 )
-from sel_edge.pretrain.describe import RunOptions, describe_run, without_anchors
+from sel_edge.pretrain.describe import RunOptions, describe_run, is_same_data, without_anchors
 from sel_edge.pretrain.evaluate import first_of_each_class, predict
-from sel_edge.pretrain.flops import count_flops
+from sel_edge.pretrain.flops import FlopsBySize
 from sel_edge.pretrain.initialize import Init, build_model
-from sel_edge.pretrain.loop import Observer, Trainer, new_optimizer
-from sel_edge.pretrain.precision import Arithmetic, choose_device
+from sel_edge.pretrain.loop import Observer, Trainer
+from sel_edge.pretrain.losses import loudness
+from sel_edge.pretrain.memory import memory_errors
+from sel_edge.pretrain.model import ResNet18, in_evaluation
+from sel_edge.pretrain.optimizer import new_optimizer
+from sel_edge.pretrain.precision import Arithmetic, bare_step, choose_device
 from sel_edge.pretrain.progress import EpochSums, Position, Spent
+from sel_edge.pretrain.ranks import Ranks, joined, leads
 from sel_edge.pretrain.recipe import recipe_from_dict
+from sel_edge.pretrain.remembered import Remembered
 from sel_edge.pretrain.state import Setup, TrainState
 
 SAMPLES_PER_CLASS = 20
+LOUDNESS_FRAMES = 1000
 
 
 def start_run(
@@ -55,6 +64,18 @@ def start_run(
         RunDirectoryError: `out` already holds something.
         SelEdgeError: whatever data, recipe, device or disk is at fault.
     """
+    with joined(choose_device(options.device)) as ranks:
+        ranks.led(lambda: _require_new(out))
+        splits = load_splits(options.data)
+
+        def describe() -> None:
+            runlog.write_info(out, describe_run(options, splits, meter, ranks.world))
+
+        ranks.led(describe)
+        return _train(out, splits, meter, observer, stop_requested, ranks)
+
+
+def _require_new(out: Path) -> None:
     with storage_errors(out):
         taken = (out / runlog.RUN_FILE).is_file()
     if taken:
@@ -64,11 +85,6 @@ def start_run(
             "Choose another --out, or add --resume to go on with an interrupted run.",
         )
     require_free(out)
-    splits = load_splits(options.data)
-    with _memory_errors():
-        info = describe_run(options, splits, meter)
-    runlog.write_info(out, info)
-    return _train(out, info, splits, meter, observer, stop_requested)
 
 
 def resume_run(
@@ -84,7 +100,7 @@ def resume_run(
         out: the run directory.
         meter: of the same kind as the one the run began with.
         observer: told of progress.
-        stop_requested: asked after every step.
+        stop_requested: asked between steps.
         data: data SPEC where the same data are now, if not where the run found them.
 
     Raises:
@@ -98,7 +114,9 @@ def resume_run(
             "Only an interrupted run can be resumed.",
             "Use it as it is, or start another one in a new directory.",
         )
-    if (meter.name, meter.origin) != (info["energy"]["meter"], info["energy"]["origin"]):
+    # Of several processes, each has a meter of its own, and the leader's is on record.
+    counted = (info["energy"]["meter"], info["energy"]["origin"])
+    if leads() and (meter.name, meter.origin) != counted:
         raise RunDirectoryError(
             f"The run in {out} counted its joules with {info['energy']['meter']} "
             f"({info['energy']['origin']}), and here they would come from {meter.name} "
@@ -108,70 +126,111 @@ def resume_run(
         )
     spec = data or info["data"]["spec"]
     splits = load_splits(spec)
-    if splits.sha256 != info["data"]["sha256"]:
+    if not is_same_data(splits, info):
         raise DataError(
             f"The data {spec!r} are not those that this run began with.",
-            f"Content with SHA-256 {info['data']['sha256'][:16]}... is expected.",
-            "Put the original data back, or start a new run.",
+            f"Content with SHA-256 {info['data']['sha256'][:16]}... is expected, and of it "
+            f"{info['data']['n_train']:,} frames to train on and {info['data']['n_test']:,} to "
+            "test with.",
+            "Put the original data back (with bad=skip, the version of Pillow counts too), or "
+            "start a new run.",
         )
-    return _train(out, info, splits, meter, observer, stop_requested)
+    with joined(choose_device(info["device"])) as ranks:
+        return _train(out, splits, meter, observer, stop_requested, ranks)
 
 
 def _train(
     out: Path,
-    info: dict[str, Any],
     splits: Splits,
     meter: Meter,
     observer: Observer,
     stop_requested: Callable[[], bool],
+    ranks: Ranks,
 ) -> RunLog:
     """Run to the end from whatever `out` holds, then write what a finished run holds."""
-    with _memory_errors(), exclusive(out):
-        setup, state = _restore(out, info, splits, meter)
-        columns = history_columns(setup.train.classes, setup.recipe.staged)
+    if splits.skipped.count:
+        observer.images_skipped(splits.skipped)
+    info = read_run(out).info
+    device = choose_device(info["device"])
+    layout, compiled = info.get("layout", "contiguous"), info.get("compiled", False)
+    arithmetic = Arithmetic(device, info["precision"], layout, compiled)
+    trial, size = partial(_try_step, info, arithmetic), info["recipe"]["batch_size"]
+    if size < 2 * ranks.world:
+        raise ConfigError(
+            f"Steps of {size} frames are shared by {ranks.world} processes.",
+            "Batch normalization needs at least two frames in each.",
+            f"Set batch_size to {2 * ranks.world} or more, or start fewer processes.",
+        )
+    with (
+        memory_errors(size // ranks.world, trial, ranks.world),
+        exclusive(out) if ranks.leads else nullcontext(),
+    ):
+        setup, state = _restore(out, info, splits, meter, arithmetic, ranks)
+        columns = history_columns(setup.train.data.classes, setup.recipe.staged)
 
         def save() -> None:
-            _write_checkpoint(out, state)
+            # In this order: a checkpoint that says that all is done leaves nothing to be written.
             runlog.write_history(out, columns, state.history)
+            _write_checkpoint(out, state)
 
-        Trainer(setup, state, observer, save, stop_requested).run()
-        _finish(out, info, setup, state)
+        Trainer(setup, state, observer, save, stop_requested, ranks).run()
+        if ranks.leads:
+            _finish(out, info, setup, state)
+        ranks.wait()
     return read_run(out)
 
 
 def _restore(
-    out: Path, info: dict[str, Any], splits: Splits, meter: Meter
+    out: Path,
+    info: dict[str, Any],
+    splits: Splits,
+    meter: Meter,
+    arithmetic: Arithmetic,
+    ranks: Ranks,
 ) -> tuple[Setup, TrainState]:
     recipe = recipe_from_dict(info["recipe"])
-    data, shape = info["data"], channels_first(frame_shape(info))
-    device = choose_device(info["device"])
+    data = info["data"]
     torch.set_num_threads(info["threads"])  # sums in another order would not be the same bits
     begun = (out / CHECKPOINT_FILE).exists()
-    init: Init = "scratch" if begun else info["init"]
-    width, name = info["model"]["width"], info["model"]["name"]
-    model = build_model(len(data["classes"]), width, shape[0], init, info["seed"], name).to(device)
+    model = _build(info, "scratch" if begun else info["init"])
+    arithmetic.prepared(model)
+    normalization = Normalization(tuple(data["mean"]), tuple(data["std"]))
+    train = without_anchors(splits.train, data["holdout"], info["seed"])
     setup = Setup(
         recipe=recipe,
-        train=without_anchors(splits.train, data["holdout"], info["seed"]),
-        test=splits.test,
-        normalization=Normalization(tuple(data["mean"]), tuple(data["std"])),
-        arithmetic=Arithmetic(device, info["precision"]),
-        flops=count_flops(model, shape),
+        train=Resident(train, normalization, arithmetic),
+        test=Resident(splits.test, normalization, arithmetic),
+        arithmetic=arithmetic,
+        flops=FlopsBySize(model, channels_first(frame_shape(info))[0]),
         meter=meter,
         seed=info["seed"],
     )
-    state = TrainState(model, new_optimizer(model, recipe))
+    remembered = Remembered(recipe, len(train), len(data["classes"]), arithmetic.device)
+    state = TrainState(model, new_optimizer(model, recipe), remembered)
     if begun:
-        _read_checkpoint(out, state)
+        _read_checkpoint(out, state, ranks)
     return setup, state
+
+
+def _build(info: dict[str, Any], init: Init) -> ResNet18:
+    model, classes = info["model"], info["data"]["classes"]
+    return build_model(
+        len(classes), model["width"], model["channels"], init, info["seed"], model["name"]
+    )
+
+
+def _try_step(info: dict[str, Any], arithmetic: Arithmetic, batch_size: int) -> None:
+    """Take one step of so many frames with a network like the run's."""
+    shape = channels_first(frame_shape(info))
+    bare_step(_build(info, "scratch"), shape, batch_size, arithmetic)()
 
 
 def _write_checkpoint(out: Path, state: TrainState) -> None:
     scores = np.zeros(0, dtype=np.float32) if state.scores is None else state.scores
-    assert state.losses is not None  # noqa: S101 - the trainer made them
-    tensors = pack(state.model, state.optimizer) | {
+    tensors = {
+        **pack(state.model, state.optimizer),
+        **state.remembered.tensors(),
         "curriculum.scores": torch.from_numpy(scores),
-        "curriculum.losses": torch.from_numpy(state.losses),
     }
     plain = {
         "position": asdict(state.position),
@@ -179,22 +238,25 @@ def _write_checkpoint(out: Path, state: TrainState) -> None:
         "sums": state.sums and state.sums.as_dict(),
         "history": state.history,
         "gamma_0": state.gamma_0,
+        "curve": state.curve,
     }
     write_tensors(out / CHECKPOINT_FILE, tensors, plain)
 
 
-def _read_checkpoint(out: Path, state: TrainState) -> None:
+def _read_checkpoint(out: Path, state: TrainState, ranks: Ranks) -> None:
     checkpoint = read_tensors(out / CHECKPOINT_FILE)
     plain = checkpoint.state
     try:
         unpack(checkpoint.tensors, state.model, state.optimizer)
         state.scores = checkpoint.tensors["curriculum.scores"].numpy()
-        state.losses = checkpoint.tensors["curriculum.losses"].numpy()
+        state.remembered.load(checkpoint.tensors)
         state.position = Position(**plain["position"])
         state.spent = Spent(**plain["spent"])
-        state.sums = plain["sums"] and EpochSums.from_dict(plain["sums"])
+        sums = plain["sums"]
+        state.sums = sums and EpochSums.from_dict(sums, state.remembered.losses.device, ranks)
         state.history = plain["history"]
         state.gamma_0 = plain["gamma_0"]
+        state.curve = plain["curve"]
     except (KeyError, TypeError, RuntimeError) as error:
         raise RunDirectoryError(
             f"{out / CHECKPOINT_FILE} does not belong to the run that run.json describes.",
@@ -204,7 +266,8 @@ def _read_checkpoint(out: Path, state: TrainState) -> None:
 
 
 def _finish(out: Path, info: dict[str, Any], setup: Setup, state: TrainState) -> None:
-    if noun(setup.test.frames.shape[1:]) == "image":
+    _settle_loudness(setup, state)
+    if noun(setup.test.data.frames.shape[1:]) == "image":
         _write_samples(out, setup, state)
     write_tensors(out / MODEL_FILE, state.model.state_dict(), info["model"])
     last = state.history[-1]
@@ -219,26 +282,25 @@ def _finish(out: Path, info: dict[str, Any], setup: Setup, state: TrainState) ->
     runlog.write_info(out, info)
 
 
+def _settle_loudness(setup: Setup, state: TrainState) -> None:
+    """Give the network's answers the loudness that its loss gave them."""
+    if not setup.recipe.logit_norm:
+        return
+    count = min(LOUDNESS_FRAMES, len(setup.train))
+    chosen = generator(setup.seed, "loudness").choice(len(setup.train), count, replace=False)
+    parts = np.array_split(chosen, -(-count // evaluation_batch(setup.train.data.frames)))
+    with in_evaluation(state.model), torch.no_grad():
+        indices = (torch.from_numpy(part).to(setup.train.device) for part in parts)
+        logits = torch.cat([state.model(setup.train.frames(part)) for part in indices])
+        factor = loudness(logits, setup.recipe)
+        for parameter in state.model.fc.parameters():
+            parameter.mul_(factor)
+
+
 def _write_samples(out: Path, setup: Setup, state: TrainState) -> None:
     """Some test images and what became of them, for the plots of a comparison."""
-    chosen = first_of_each_class(setup.test.labels, SAMPLES_PER_CLASS)
-    shown = setup.test.subset(chosen)
-    logits = predict(state.model, shown, setup.normalization, setup.arithmetic)
+    test = setup.test.data
+    chosen = first_of_each_class(test.labels, SAMPLES_PER_CLASS)
+    logits = predict(state.model, setup.test, setup.arithmetic)[chosen]
     probabilities = softmax(logits).astype(np.float32)
-    runlog.write_samples(out, Samples(shown.images, shown.labels, probabilities))
-
-
-@contextmanager
-def _memory_errors() -> Iterator[None]:
-    """Say what to do when the network does not fit into memory."""
-    try:
-        yield
-    except RuntimeError as error:
-        exhausted = isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
-        if not exhausted:
-            raise
-        raise ConfigError(
-            f"Memory ran out: {str(error).splitlines()[0]}",
-            "The network with its images or signals and gradients must fit into memory.",
-            "Use a smaller --width, smaller images (?size=32), shorter signals, or batch_size=16.",
-        ) from error
+    runlog.write_samples(out, Samples(test.images[chosen], test.labels[chosen], probabilities))

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
+from sel_edge.core.frames import channels_first
 from sel_edge.core.measurement import Meter
 from sel_edge.core.runlog import HistoryRow
-from sel_edge.data.dataset import Dataset
-from sel_edge.pretrain.batches import Normalization
-from sel_edge.pretrain.flops import NetworkFlops
+from sel_edge.pretrain.batches import Resident
+from sel_edge.pretrain.flops import FlopsBySize
+from sel_edge.pretrain.model import ResNet18
 from sel_edge.pretrain.precision import Arithmetic
 from sel_edge.pretrain.progress import EpochSums, Position, Spent
 from sel_edge.pretrain.recipe import Recipe
+from sel_edge.pretrain.remembered import Remembered
 
 
 @dataclass(frozen=True)
@@ -24,30 +25,22 @@ class Setup:
     """What stays the same during a run."""
 
     recipe: Recipe
-    train: Dataset
-    test: Dataset
-    normalization: Normalization
+    train: Resident
+    test: Resident
     arithmetic: Arithmetic
-    flops: NetworkFlops
+    flops: FlopsBySize
     meter: Meter
     seed: int
 
+    @property
+    def meter_is_own(self) -> bool:
+        """Whether the meter sees this process and no other: its GPU, or its processor time."""
+        return self.meter.name.startswith("nvml") or self.meter.origin == "estimated"
 
-@dataclass(frozen=True)
-class EpochWork:
-    """What is computed in an epoch.
-
-    Attributes:
-        pool: int64 indices of the images that are trained on.
-        weights: float32 [N], of every training image.
-        size: height and width, or length, at which they are trained on.
-        gamma: threshold of the gradient mask, None without one.
-    """
-
-    pool: NDArray[np.int64]
-    weights: NDArray[np.float32]
-    size: tuple[int, ...]
-    gamma: float | None
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Height and width of a whole image, or the length of a signal."""
+        return channels_first(self.train.data.frames.shape[1:])[1:]
 
 
 @dataclass
@@ -55,19 +48,20 @@ class TrainState:
     """What changes during a run; a checkpoint holds all of it.
 
     Attributes:
-        scores: cross-entropy of every training image under the cold model, float32 [N];
-            empty where the recipe has no curriculum, None before it is known.
-        losses: of every training image when it was trained on last, float32 [2, N]: as the running
-            epoch found them, and as they are now; infinite before that.
+        scores: what sorts every training image from easy to hard in the running stage, float32
+            [N]; empty where the recipe has no curriculum, None before it is known.
+        curve: mean embarrassment of the pool after every epoch of the running stage.
+        remembered: what the network said of every training image when it was trained on last.
         gamma_0: threshold of the gradient mask at fresh weights; 0 without a mask.
     """
 
-    model: nn.Module
+    model: ResNet18
     optimizer: torch.optim.Optimizer
+    remembered: Remembered
     position: Position = field(default_factory=Position)
     spent: Spent = field(default_factory=Spent)
     sums: EpochSums | None = None
     history: list[HistoryRow] = field(default_factory=list)
     scores: NDArray[np.float32] | None = None
-    losses: NDArray[np.float32] | None = None
+    curve: list[float] = field(default_factory=list)
     gamma_0: float = 0.0

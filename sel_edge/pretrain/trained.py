@@ -34,7 +34,7 @@ class Trained:
         parts, size = [], evaluation_batch(frames)
         with torch.inference_mode():
             for start in range(0, len(frames), size):
-                x = normalize(frames[start : start + size], torch.device("cpu"))
+                x = normalize.of_arrays(frames[start : start + size])
                 features = self.model.features(x)
                 parts.append((features.numpy(), self.model.fc(features).numpy()))
         return np.concatenate([f for f, _ in parts]), np.concatenate([z for _, z in parts])

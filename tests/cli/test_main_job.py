@@ -22,7 +22,8 @@ def test_every_command_has_help(call):
 
 
 def test_pretrain_prints_json(call, tmp_path):
-    result = call("pretrain", "--data", DATA, "--out", tmp_path / "run", "--json", *QUICK)
+    options = ["--recipe", "dense", "--json", *QUICK]
+    result = call("pretrain", "--data", DATA, "--out", tmp_path / "run", *options)
     numbers = json.loads(result.out)
     assert result.code == 0 and numbers["energy_origin"] in ("measured", "estimated")
     assert numbers["epochs"] == 2 and 0 <= numbers["test_full_acc"] <= 1
@@ -108,7 +109,8 @@ def test_an_unknown_command_is_wrong_usage(call):
 def test_ctrl_c_leaves_a_checkpoint_that_resumes(tmp_path, number):
     out = tmp_path / "run"
     program = [sys.executable, "-c", "from sel_edge.cli.main import main; main()", "pretrain"]
-    arguments = ["--data", DATA, "--width", "8", "--precision", "fp32", "--out", str(out)]
+    arguments = ["--data", DATA, "--recipe", "dense", "--width", "8", "--precision", "fp32"]
+    arguments += ["--out", str(out)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         [*program, *arguments], stderr=subprocess.PIPE, text=True, env=environment

@@ -267,7 +267,7 @@ def zoo_network():
     normalize = Normalization(tuple(info["mean"]), tuple(info["std"]))
     return (
         forward(trained.model, (3, 32, 32)),
-        lambda images: normalize(images, torch.device("cpu")).numpy(),
+        lambda images: normalize.of_arrays(images).numpy(),
         read_samples(run_path),
     )
 

@@ -32,7 +32,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_one_paragraph_and_the_run_can_be_resumed(small_disk):
     out = small_disk / "run"
     arguments = ["pretrain", "--data", DATA, "--width", "8", "--precision", "fp32"]
-    arguments += ["--epochs-scale", "0.1", "--out", str(out)]
+    arguments += ["--recipe", "sel-paper", "--epochs-scale", "0.1", "--out", str(out)]
     # Room for one checkpoint of 2.2 MB, not for the second one beside it.
     filler = small_disk / "filler"
     filler.write_bytes(bytes(2_500_000))

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from sel_edge.core.runlog import read_run
+from sel_edge.data.bad_images import BadImages
 from sel_edge.energy.meter import open_meter
 from sel_edge.pretrain.checkpoint import CHECKPOINT_FILE, MODEL_FILE
 from sel_edge.pretrain.describe import RunOptions
@@ -24,10 +25,17 @@ FOUR_DIGITS = "digits?classes=0,1,2,3"
 
 
 class Quiet:
-    """An observer that remembers what it was told about gates."""
+    """An observer that remembers what it was told about gates and bad images."""
 
     def __init__(self) -> None:
         self.gates: list[tuple[str, bool]] = []
+        self.skipped = BadImages()
+
+    def run_started(self, recipe):
+        pass
+
+    def images_skipped(self, skipped):
+        self.skipped = skipped
 
     def stage_started(self, index, stage, images):
         pass
@@ -52,8 +60,9 @@ def one_thread():
 
 
 def small_recipe(name: str, epochs_scale: float = 0.1, *overrides: str) -> Recipe:
-    """A built-in recipe that suits 8x8 digits."""
-    return load_recipe(name, ["crop_padding = 1", "flip = false", *overrides]).scaled(epochs_scale)
+    """A built-in recipe that suits 8x8 digits, with no more epochs than it names."""
+    plain = ["crop_padding = 1", "flip = false", "steps_min = 0"]
+    return load_recipe(name, [*plain, *overrides]).scaled(epochs_scale)
 
 
 def small_options(recipe: Recipe, **changes: object) -> RunOptions:

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from sel_edge.pretrain.flops import count_flops, paper_flops, torch_training_flops
-from sel_edge.pretrain.model import ResNet18, parameter_count
+from sel_edge.pretrain.model import PARTS, ResNet18, parameter_count
 
 
 @pytest.mark.parametrize(
@@ -12,8 +13,23 @@ from sel_edge.pretrain.model import ResNet18, parameter_count
 )
 def test_training_flops_are_within_one_percent_of_torchs_counter(width, channels, size):
     model = ResNet18(10, width, channels)
-    ours = count_flops(model, (channels, size, size)).training
+    ours = count_flops(model, (channels, size, size)).training()
     assert ours == pytest.approx(torch_training_flops(model, (channels, size, size)), rel=0.01)
+
+
+@pytest.mark.parametrize("frozen", range(PARTS + 1))
+@pytest.mark.parametrize("first", [0, 1, 4, 9])
+def test_what_is_frozen_is_counted_as_torch_counts_it(frozen, first):
+    model = ResNet18(10, 8, 3)
+    flops, x = count_flops(model, (3, 16, 16)), torch.zeros(2, 3, 16, 16)
+    with torch.no_grad():
+        x = model.until(x, 0, first)
+    with FlopCounterMode(display=False) as counter:
+        model(x, first, frozen).sum().backward()
+    assert 2 * flops.training(frozen, first) == counter.get_total_flops()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.until(torch.zeros(2, 3, 16, 16), 0, frozen)
+    assert 2 * flops.front(frozen) == counter.get_total_flops()
 
 
 def test_the_published_network_has_the_published_size():

@@ -15,8 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sel_edge.core.rng import generator
 from sel_edge.data.sources import load_splits
-from sel_edge.pretrain.batches import fit_normalization, training_batches
+from sel_edge.pretrain.batches import Order, Resident, fit_normalization
 from sel_edge.pretrain.initialize import build_model
+from sel_edge.pretrain.precision import Arithmetic
 from sel_edge.pretrain.recipe import load_recipe
 from tests.pretrain.conftest import FOUR_DIGITS, train
 
@@ -34,7 +35,7 @@ def cold_scores(model, data, normalize) -> np.ndarray:
     """Cross-entropy of every image under the first weights, in evaluation mode."""
     model.eval()
     with torch.no_grad():
-        log_p = torch.log_softmax(model(normalize(data.frames, CPU)).double(), dim=1)
+        log_p = torch.log_softmax(model(normalize.of_arrays(data.frames)).double(), dim=1)
     return -log_p[np.arange(len(data)), data.labels].numpy()
 
 
@@ -42,7 +43,7 @@ def first_gamma(model, data, normalize, percentile: float) -> float:
     """The percentile of |gradient| over all parameters for one batch of 128 at fresh weights."""
     fresh = copy.deepcopy(model).train()
     chosen = generator(0, "gamma_0").choice(len(data), 128, replace=False)
-    logits = fresh(normalize(data.frames[chosen], CPU))
+    logits = fresh(normalize.of_arrays(data.frames[chosen]))
     (-torch.log_softmax(logits, 1)[range(128), data.labels[chosen]]).mean().backward()
     gradients = np.concatenate([p.grad.numpy().ravel() for p in fresh.parameters()])
     return float(np.quantile(np.abs(gradients), percentile / 100))
@@ -116,6 +117,7 @@ def reference(recipe) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
     """Final weights and what the history should say, epoch by epoch."""
     data = load_splits(FOUR_DIGITS).train
     normalize = fit_normalization(data)
+    split = Resident(data, normalize, Arithmetic(CPU, "fp32"))
     model = build_model(4, 8, 1, "scratch", 0)
     scores = cold_scores(model, data, normalize)
     gamma_0 = first_gamma(model, data, normalize, recipe.gradient_mask.percentile)
@@ -128,8 +130,8 @@ def reference(recipe) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
         pool = easy_to_hard(scores, data.labels, stage)
         for _ in range(stage.epochs):
             rates, zeroed, classes = [], [], ClassMeans()
-            for images, labels, _ in training_batches(data, pool, recipe, 0, len(rows), 0):
-                logits = model(normalize(images, CPU))
+            for images, labels, *_ in Order(split, pool, recipe, 0, len(rows)).batches(0):
+                logits = model(images)
                 loss = -torch.log_softmax(logits, 1)[range(len(labels)), labels].mean()
                 loss.backward()
                 rates.append(1e-3 * (1 + 2 * loss.item()))

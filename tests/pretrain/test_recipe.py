@@ -1,8 +1,11 @@
 """Recipes are frozen data that reject what they do not know."""
 
 import dataclasses
+from math import ceil
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sel_edge.core.errors import ConfigError
 from sel_edge.pretrain.recipe import load_recipe, recipe_from_dict, recipe_names
@@ -45,6 +48,29 @@ def test_a_recipe_cannot_be_changed():
 
 def test_scaling_keeps_at_least_one_epoch_per_stage():
     assert [s.epochs for s in load_recipe("sel-paper").scaled(0.01).stages] == [1] * 5
+
+
+@pytest.mark.parametrize("images", [2, 40, 166, 1499, 60_000])
+def test_few_images_are_practised_in_more_epochs(images):
+    recipe = load_recipe("sel")
+    longer = recipe.lasting(images)
+    steps = longer.epochs * ceil(images / longer.batch_size)
+    assert steps >= 0.9 * recipe.steps_min > 0
+    assert longer.epochs == recipe.epochs or steps <= 1.1 * recipe.steps_min
+    assert recipe.scaled(0.1).lasting(images).epochs <= max(longer.epochs * 0.2, len(recipe.stages))
+
+
+@given(st.integers(2, 200_000))
+def test_few_images_have_smaller_steps_and_smaller_rates(images):
+    recipe = load_recipe("sel")
+    fitted = recipe.lasting(images)
+    size = fitted.batch_size
+    assert min(64, recipe.batch_size) <= size <= recipe.batch_size
+    assert size in (64, recipe.batch_size) or images // size == recipe.epoch_steps_min
+    for name in ("learning_rate", "conv_rate"):
+        shrunk = getattr(fitted, name) / getattr(recipe, name)
+        assert shrunk**2 == pytest.approx(size / recipe.batch_size)
+    assert fitted.lasting(images) == fitted or fitted.epochs > recipe.epochs
 
 
 def test_overrides_change_single_keys():

@@ -1,31 +1,22 @@
-"""Images grow during a run, and are whole in time."""
+"""Frames at a share of their size."""
 
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sel_edge.pretrain.resolution import resized, side_at
+from sel_edge.pretrain.resolution import resized, side_of
 
 
-@given(
-    side=st.integers(1, 300),
-    first=st.floats(0.01, 1),
-    whole_from=st.floats(0, 1),
-    done=st.floats(0, 1),
-    later=st.floats(0, 1),
-)
-def test_sides_only_grow_and_end_whole(
-    side: int, first: float, whole_from: float, done: float, later: float
-):
-    done, later = sorted((done, later))
-    now, then = (side_at(side, first, whole_from, moment) for moment in (done, later))
-    assert 1 <= now <= then <= side
-    assert side_at(side, first, whole_from, whole_from) == side
-    assert now == side or now % 4 == 0
+@given(side=st.integers(1, 300), shares=st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)))
+def test_a_larger_share_is_no_smaller_side(side: int, shares: tuple[float, float]):
+    less, more = (side_of(side, share) for share in sorted(shares))
+    assert 1 <= less <= more <= side
+    assert less == side or less % 4 == 0
+    assert side_of(side, 1.0) == side
 
 
-def test_it_begins_with_the_share_that_was_asked_for():
-    assert [side_at(32, 0.5, 0.5, done) for done in (0, 0.25, 0.5, 1)] == [16, 24, 32, 32]
+def test_sides_are_in_steps():
+    assert [side_of(32, share) for share in (0.5, 0.75, 0.7, 1)] == [16, 24, 24, 32]
 
 
 def test_a_plane_stays_a_plane():

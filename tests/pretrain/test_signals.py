@@ -15,11 +15,12 @@ from sel_edge.core.errors import ConfigError, DataError, RunDirectoryError
 from sel_edge.core.runlog import frame_shape, read_samples
 from sel_edge.data.dataset import Dataset
 from sel_edge.energy.meter import open_meter
-from sel_edge.pretrain.batches import fit_normalization, training_batches
+from sel_edge.pretrain.batches import Normalization, Order, Resident, fit_normalization
 from sel_edge.pretrain.checkpoint import MODEL_FILE
 from sel_edge.pretrain.flops import count_flops, torch_training_flops
 from sel_edge.pretrain.initialize import build_model
 from sel_edge.pretrain.model import MODELS, OF_SIGNALS, ResNet18
+from sel_edge.pretrain.precision import Arithmetic
 from sel_edge.pretrain.recipe import load_recipe
 from sel_edge.pretrain.run import start_run
 from sel_edge.pretrain.trained import load_trained
@@ -38,6 +39,8 @@ from tests.pretrain.signals import (
     waves,
     write_waves,
 )
+
+FP32 = Arithmetic(torch.device("cpu"), "fp32")
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +153,7 @@ def test_a_run_of_a_network_of_another_kind_is_refused(whole_run, tmp_path):
 )
 def test_training_flops_are_those_of_torchs_counter(width, channels, length):
     model = ResNet18(5, width, channels, OF_SIGNALS)
-    ours = count_flops(model, (channels, length)).training
+    ours = count_flops(model, (channels, length)).training()
     assert ours == pytest.approx(torch_training_flops(model, (channels, length)), rel=0.01)
 
 
@@ -169,7 +172,7 @@ def test_signals_of_any_length_have_features(length, channels, n):
 
 def test_normalized_training_signals_have_mean_0_and_deviation_1():
     frames, labels = waves(PER_CLASS, 3)
-    x = fit_normalization(Dataset(frames, labels, NAMES))(frames, torch.device("cpu"))
+    x = fit_normalization(Dataset(frames, labels, NAMES)).of_arrays(frames)
     assert x.shape == frames.shape and x.dtype == torch.float32
     assert x.mean(dim=(0, 2)).numpy() == pytest.approx(np.zeros(CHANNELS), abs=1e-3)
     assert x.std(dim=(0, 2), correction=0).numpy() == pytest.approx(np.ones(CHANNELS), abs=1e-3)
@@ -180,7 +183,7 @@ def test_a_channel_that_never_changes_becomes_zeros():
     frames[:, 1] = 0.1
     normalization = fit_normalization(Dataset(frames, labels, NAMES))
     assert normalization.std[1] == 1.0
-    x = normalization(frames, torch.device("cpu"))
+    x = normalization.of_arrays(frames)
     assert x[:, 1].abs().max() < 1e-6
 
 
@@ -202,7 +205,9 @@ def test_training_sees_signals_shifted_a_little_and_never_mirrored(padding, flip
     rising = np.arange(length, dtype=np.float32) + np.zeros((8, 2, 1), dtype=np.float32)
     data = Dataset(rising, np.arange(8, dtype=np.int64) % 2, ("a", "b"))
     recipe = load_recipe("dense", overrides)
-    ((frames, *_),) = training_batches(data, np.arange(8), recipe, 0, 0, 0)
+    split = Resident(data, Normalization((0.0, 0.0), (1.0, 1.0)), FP32)
+    ((x, *_),) = Order(split, np.arange(8), recipe, 0, 0).batches(0)
+    frames = x.numpy()
     most = min(padding, length // 16)
     assert (np.diff(frames, axis=2) >= 0).all()
     assert np.abs(frames - rising).max() <= most

@@ -39,7 +39,7 @@ def movements(folder: Path) -> str:
 )
 def test_real_signals_are_learned_exported_and_answered(tmp_path, make, epochs_scale, better_by):
     data = make(tmp_path)
-    options = signal_options(data, signal_recipe("dense", epochs_scale), holdout=2)
+    options = signal_options(data, signal_recipe("sel", epochs_scale), holdout=2)
     run = start_run(tmp_path / "run", options, open_meter(), Quiet(), never)
     test = load_splits(data).test
     majority = np.bincount(test.labels).max() / len(test)

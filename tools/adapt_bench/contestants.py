@@ -31,7 +31,7 @@ from tools.adapt_bench.torch_tuning import (
     batch_statistics,
     fine_tune_classifier,
 )
-from tools.adapt_bench.way import CPU, PLAIN, Way
+from tools.adapt_bench.way import PLAIN, Way
 
 STATISTICS_FRAMES = 64
 BACKWARD = 3
@@ -60,7 +60,7 @@ class Stage:
 
     def inputs(self, frames: Frames) -> Tensor:
         """Frames as the network takes them, float32 [N, C, H, W]."""
-        return self.subject.normalize(frames, CPU)
+        return self.subject.normalize.of_arrays(frames)
 
     def lesson(self, until: int) -> Lesson:
         """Labels that have arrived by a frame, and all anchors to replay."""

@@ -22,7 +22,7 @@ from tools.adapt_bench.contestants import BACKWARD, Stage
 from tools.adapt_bench.outcome import Outcome
 from tools.adapt_bench.subject import Subject
 from tools.adapt_bench.torch_tuning import BATCH, gradient_descent, step
-from tools.adapt_bench.way import CPU, WAYS, Way
+from tools.adapt_bench.way import WAYS, Way
 
 WARM_UP = 2
 ROUNDS = 8
@@ -71,7 +71,7 @@ class _Stepper:
         self._model = way.network(copy.deepcopy(subject.model)).train(batch_statistics)
         self._optimizer, self._way = gradient_descent(self._model.parameters(), 0.0), way
         chosen = np.arange(BATCH) % len(subject.anchors)
-        self._inputs = way.inputs(subject.normalize(subject.anchors.images[chosen], CPU))
+        self._inputs = way.inputs(subject.normalize.of_arrays(subject.anchors.images[chosen]))
         self._labels = torch.from_numpy(subject.anchors.labels[chosen])
 
     def seconds(self) -> float:

@@ -1,0 +1,139 @@
+"""The processes that train one network together, as `torchrun` starts them; usually one.
+
+Every process holds the whole network, the whole data and the embarrassment of every image, and
+computes its share of every step. Only the leader writes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from sel_edge.core.errors import ConfigError, SelEdgeError
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that train together.
+
+    Attributes:
+        rank: of this process, from 0.
+        world: how many there are.
+        device: that they talk with each other on.
+    """
+
+    rank: int = 0
+    world: int = 1
+    device: torch.device = CPU
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes what all have made."""
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over all processes, in place; on the training device."""
+        if self.world > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def least(self, tensor: Tensor) -> Tensor:
+        """The least over all processes, element by element, in place; on the training device."""
+        if self.world > 1:
+            dist.all_reduce(tensor, dist.ReduceOp.MIN)
+        return tensor
+
+    def any(self, flag: bool) -> bool:
+        """Whether it holds in any process."""
+        if self.world == 1:
+            return flag
+        count = torch.tensor([int(flag)], device=self.device)
+        return bool(self.sum(count).item())
+
+    def led(self, action: Callable[[], None]) -> None:
+        """Let the leader do something before all go on.
+
+        Raises:
+            SelEdgeError: the leader's own, and in the others one that says so.
+        """
+        failure: SelEdgeError | None = None
+        if self.leads:
+            try:
+                action()
+            except SelEdgeError as error:
+                failure = error
+        if self.any(failure is not None):
+            raise failure or ConfigError(
+                "The first of the processes could not begin.",
+                "",
+                "It says why; see above or below.",
+            )
+
+    def as_the_leader(self, model: nn.Module) -> None:
+        """Give the model the statistics of the leader: each process has those of its own frames."""
+        if self.world > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+
+    def wait(self) -> None:
+        """Until all have come here."""
+        if self.world > 1:
+            dist.barrier()
+
+    def spread(self, model: nn.Module, whole: bool) -> nn.Module:
+        """The model with gradients that are the mean over all processes.
+
+        Args:
+            model: the same in every process.
+            whole: whether every step has a gradient for every weight.
+        """
+        if self.world == 1:
+            return model
+        return DistributedDataParallel(model, find_unused_parameters=not whole)
+
+
+ALONE = Ranks()
+
+
+def leads() -> bool:
+    """Whether this process speaks for all that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def restarted() -> bool:
+    """Whether torchrun started this process again, after one of the group had died."""
+    return _restarts() > 0
+
+
+def _restarts() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Ranks]:
+    """Among the processes that torchrun started, or alone without it; `device` is this one's."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield ALONE
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    store, rank, _ = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
+    # torchrun keeps its store when it starts a group again: what the dead ones wrote into it would
+    # send half of the restarted groups to addresses where nobody answers.
+    store = dist.PrefixStore(f"attempt {_restarts()}", store)  # type: ignore[attr-defined]
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world)
+    try:
+        yield Ranks(rank, world, device)
+    finally:
+        dist.destroy_process_group()

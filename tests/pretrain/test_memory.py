@@ -1,0 +1,85 @@
+"""A network that does not fit into memory: the error names a batch size that does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sel_edge.core.errors import ConfigError
+from sel_edge.core.runlog import read_run
+from sel_edge.pretrain.memory import memory_errors
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import torch
+from sel_edge.cli.main import run
+torch.set_num_threads(1)
+# What torch loads when it first trains is not what the run asks for.
+assert run([*sys.argv[3:], "--set", "batch_size = 8", "--out", sys.argv[2] + "-first"]) == 0
+now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now + int(sys.argv[1]) * 2**20,) * 2)
+sys.exit(run([*sys.argv[3:], "--out", sys.argv[2]]))
+"""
+FREE_MIB = 600
+
+
+def pretrain(data: Path, out: Path, batch_size: int) -> subprocess.CompletedProcess[str]:
+    """`sel-edge pretrain` in a process that may ask for so much more memory."""
+    options = ["--width", "8", "--precision", "fp32", "--device", "cpu", "--recipe", "dense-strong"]
+    command = ["pretrain", "--data", f"npz:{data}", *options, "--epochs-scale", "0.01"]
+    changed = ["--set", f"batch_size = {batch_size}"]
+    return subprocess.run(
+        [sys.executable, "-c", LIMITED, str(FREE_MIB), str(out), *command, *changed],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.proof
+def test_memory_that_runs_out_ends_in_a_batch_size_that_fits(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (1000, 32, 32, 3), dtype=np.uint8)
+    labels = np.arange(1000) % 2
+    data = tmp_path / "images.npz"
+    np.savez(data, x=images, y=labels)
+    failed = pretrain(data, tmp_path / "large", 800)
+    assert failed.returncode not in (0, 1) and "Traceback" not in failed.stderr
+    assert "Memory ran out in training with steps of 800 frames" in failed.stderr
+    said = " ".join(failed.stderr.split())
+    fitting = re.search(r"--set batch_size=(\d+)", said)
+    assert fitting, said
+    done = pretrain(data, tmp_path / "small", int(fitting[1]))
+    assert done.returncode == 0, done.stderr
+    assert read_run(tmp_path / "small").info["finished"]
+
+
+def exhausted(_: int) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nAnd more.")
+
+
+def test_where_nothing_fits_the_network_is_too_large():
+    with pytest.raises(ConfigError, match="--width"), memory_errors(64, exhausted):
+        exhausted(64)
+
+
+def test_advice_is_for_the_step_of_all_processes():
+    def trial(batch_size: int) -> None:
+        if batch_size > 16:
+            exhausted(batch_size)
+
+    found = pytest.raises(ConfigError, match="batch_size=48,")
+    with found, memory_errors(64, trial, processes=3):
+        exhausted(64)
+
+
+def test_other_errors_pass():
+    with pytest.raises(RuntimeError, match="shapes"), memory_errors(64, exhausted):
+        raise RuntimeError("shapes")

@@ -1,0 +1,117 @@
+"""The comparison of recipes: what it changes, and what it sums up."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sel_edge.core.errors import ConfigError
+from sel_edge.core.runlog import RunLog
+from sel_edge.data.sources import load_splits
+from sel_edge.pretrain.recipe import load_recipe, recipe_from_dict
+from tools.bench_mcu import silent
+from tools.bench_pretrain import measure, unseen_classes
+from tools.pretrain_bench.contestants import ABLATIONS, CHANGES, contestant, work
+from tools.pretrain_bench.summary import ratios
+
+DATA = "digits?classes=0,1,2&size=16"
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_is_a_recipe_of_its_own_that_can_be_used(name: str) -> None:
+    ours, changed = load_recipe("sel"), contestant(name, [], 1.0)
+    assert changed.name == name
+    assert replace(changed, name=ours.name) != ours
+    assert recipe_from_dict(changed.as_dict()) == changed
+    assert work(changed) == pytest.approx(work(ours), rel=0.1)
+
+
+def test_half_is_half_of_the_epochs() -> None:
+    assert contestant("dense-strong:half", [], 1.0).epochs == load_recipe("dense-strong").epochs / 2
+
+
+def test_an_unknown_change_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        contestant("sel:nothing", [], 1.0)
+    assert "nothing" not in CHANGES
+
+
+CLASSES = [str(number) for number in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "unseen"), [(None, ["4", "9"]), ("", []), ("0,3", ["0", "3"]), ("9", ["9"])]
+)
+def test_classes_that_a_run_never_sees(asked: str | None, unseen: list[str]) -> None:
+    assert unseen_classes(asked, CLASSES) == unseen
+
+
+def test_a_class_that_is_not_there_cannot_be_unseen() -> None:
+    with pytest.raises(ConfigError, match="--unseen names cat"):
+        unseen_classes("3,cat", CLASSES)
+
+
+def run(*epochs: tuple[float, float, float]) -> RunLog:
+    """A log of epochs: accuracy, seconds, TFLOP."""
+    keys = ("test_full_acc", "time_s", "executed_flops_T")
+    return RunLog(Path(), {}, [dict(zip(keys, epoch, strict=True)) for epoch in epochs])
+
+
+def test_a_ratio_is_of_the_first_epoch_that_is_as_good() -> None:
+    dense = run((0.5, 10, 4), (0.8, 20, 8))
+    ours = run((0.5, 4, 1), (0.8, 8, 2), (0.9, 12, 3))
+    assert ratios({"dense-strong": [dense], "sel": [ours]}) == {
+        "time_to_dense_accuracy_ratio": 0.4,
+        "flops_to_dense_accuracy_ratio": 0.25,
+        "seeds_as_good": 1,
+    }
+
+
+def test_what_an_earlier_stage_reached_on_small_images_does_not_count() -> None:
+    dense, ours = run((0.8, 20, 8)), run((0.9, 2, 1), (0.8, 8, 2))
+    for number, row in enumerate(ours.history):
+        row["stage"] = number
+    found = ratios({"dense-strong": [dense], "sel": [ours]})
+    assert found["time_to_dense_accuracy_ratio"] == 0.4
+
+
+def test_a_seed_that_is_never_as_good_leaves_no_ratio() -> None:
+    dense, good, bad = run((0.8, 20, 8)), run((0.8, 8, 2)), run((0.7, 8, 2))
+    found = ratios({"dense-strong": [dense, dense], "sel": [good, bad]})
+    assert found["time_to_dense_accuracy_ratio"] is None
+    assert found["seeds_as_good"] == 1
+
+
+def test_recipes_are_trained_and_compared(tmp_path: Path) -> None:
+    options = argparse.Namespace(
+        data=DATA,
+        recipes="dense-strong,sel",
+        ablations=False,
+        overrides=[
+            "crop_padding = 1",
+            "flip = false",
+            "batch_size = 32",
+            "learning_rate = 0.05",
+            "steps_min = 0",
+        ],
+        epochs_scale=0.3,
+        width=8,
+        seeds=2,
+        device="cpu",
+        precision="fp32",
+        unseen="2",
+    )
+    found = measure(options, load_splits(DATA), silent)
+    dense, ours = (found["recipes"][name] for name in ("dense-strong", "sel"))
+    assert len(ours["accuracies"]) == 2 and ours["accuracy_std"] is not None
+    assert 0 < ours["int8_accuracy"] <= 1 and 0 <= ours["ood_auroc_near"] <= 1
+    assert dense["against"] == {"points": 0.0, "time_ratio": 1.0, "flops_ratio": 1.0}
+    assert ours["against"]["flops_ratio"] == pytest.approx(
+        ours["executed_flops"] / dense["executed_flops"]
+    )
+    assert ours["against"]["flops_ratio"] < 1
+    assert ours["energy_kind"] in ("measured", "estimated")
+    assert set(found["class_points"]) == {"0", "1", "2"}

@@ -1,0 +1,1 @@
+"""What bench_pretrain compares, and how what it found is summed up."""
