@@ -7,9 +7,9 @@
 PATH is a data SPEC, or the path of cifar10-jpeg.tar.gz. Every seed trains each recipe in turn, in
 this process, so that a machine that drifts hurts all alike. A name such as sel:no-muon is a recipe
 with one mechanism changed (tools/pretrain_bench/contestants.py); --ablations adds them all.
-`time_to_dense_accuracy_ratio` and `flops_to_dense_accuracy_ratio` say what `sel` had spent when an
-epoch of it first reached the final accuracy of `dense-strong`, as a share of what that spent in
-all; null where a seed did not reach it. `against` says how every recipe ended beside
+`time_to_dense_accuracy_ratio` and `flops_to_dense_accuracy_ratio` say what `sel` had spent when it
+first was within 0.1 points of the final accuracy of `dense-strong`, means of all seeds, as a share
+of what that spent in all; null if it never was. `against` says how every recipe ended beside
 `dense-strong`. `int8_accuracy` is of the first seed, `ood_auroc_near` of one more run of each
 recipe, which never saw the classes --unseen: by default every fifth one; "" or --quick: no such
 run. Prints one JSON object as its last line, and nothing else with --json.
@@ -83,7 +83,7 @@ def measure(options: argparse.Namespace, splits: Splits, say: Say) -> dict[str, 
     return {
         "recipes": rows,
         **ratios(runs),
-        "class_points": points,
+        **points,
         "width": options.width,
         "seeds": options.seeds,
         "epochs_scale": options.epochs_scale,

@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sel_edge.core.runlog import HistoryRow, RunLog
 from sel_edge.data.dataset import Dataset
 from tools.pretrain_bench.quality import class_accuracies
 
 BASELINE, OURS = "dense-strong", "sel"
+AS_GOOD = 0.001
+"""Of accuracy: so far under another is as good."""
+SPENT = {"time": "time_s", "flops": "executed_flops_T"}
 
 
 def costs(runs: Sequence[RunLog]) -> dict[str, Any]:
@@ -51,39 +55,55 @@ def against(row: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, fl
 
 
 def ratios(runs: Mapping[str, Sequence[RunLog]]) -> dict[str, float | None]:
-    """What ours had spent when it first was as good as the baseline in the end, seed by seed.
+    """What ours had spent when it first was as good as the baseline in the end, means of all seeds.
 
-    None where not every seed became as good: a median of those that did would flatter.
+    None where it never was.
     """
-    found: dict[str, list[float]] = {"time": [], "flops": []}
-    pairs = list(zip(runs.get(BASELINE, []), runs.get(OURS, []), strict=False))
-    for baseline, ours in pairs:
-        last = baseline.history[-1]
-        row = _first_as_good(ours.history, float(last["test_full_acc"]))
-        if row is not None:
-            found["time"].append(float(row["time_s"]) / float(last["time_s"]))
-            executed = float(row["executed_flops_T"]) / float(last["executed_flops_T"])
-            found["flops"].append(executed)
-    every = len(found["time"]) == len(pairs) > 0
-    return {
-        f"{name}_to_dense_accuracy_ratio": statistics.median(values) if every else None
-        for name, values in found.items()
-    } | {"seeds_as_good": len(found["time"])}
+    baselines = [run.history[-1] for run in runs.get(BASELINE, [])]
+    last = [_last_stage(run.history) for run in runs.get(OURS, [])]
+    found: dict[str, float | None] = dict.fromkeys(SPENT)
+    if baselines:
+        wanted = _mean(baselines, "test_full_acc") - AS_GOOD
+        for rows in zip(*last, strict=False):
+            if _mean(rows, "test_full_acc") >= wanted:
+                found = {n: _mean(rows, key) / _mean(baselines, key) for n, key in SPENT.items()}
+                break
+    return {f"{name}_to_dense_accuracy_ratio": ratio for name, ratio in found.items()}
 
 
-def _first_as_good(history: Sequence[HistoryRow], wanted: float) -> HistoryRow | None:
-    """Of the last stage: those before may have been evaluated on small images."""
-    last = [row for row in history if row.get("stage") == history[-1].get("stage")]
-    return next((row for row in last if float(row["test_full_acc"]) >= wanted), None)
+def _mean(rows: Sequence[HistoryRow], name: str) -> float:
+    return statistics.fmean(float(row[name]) for row in rows)
 
 
-def class_points(runs: Mapping[str, Sequence[RunLog]], test: Dataset) -> dict[str, float] | None:
-    """By how many points ours is above the baseline in every class (below 0: under it)."""
-    if not runs.get(BASELINE) or not runs.get(OURS):
-        return None
-    means = {
-        name: np.mean([class_accuracies(run, test) for run in runs[name]], axis=0)
+def _last_stage(history: Sequence[HistoryRow]) -> list[HistoryRow]:
+    """Those before may have been evaluated on small images."""
+    return [row for row in history if row.get("stage") == history[-1].get("stage")]
+
+
+def class_points(
+    runs: Mapping[str, Sequence[RunLog]], test: Dataset
+) -> dict[str, dict[str, float] | None]:
+    """By how many points ours is above the baseline in every class (below 0: under it).
+
+    `class_points_error` is the standard error of each, if there are two seeds or more.
+    """
+    baseline, ours = (
+        np.array([class_accuracies(run, test) for run in runs.get(name, [])])
         for name in (BASELINE, OURS)
-    }
-    points = 100 * (means[OURS] - means[BASELINE])
-    return {name: float(value) for name, value in zip(test.classes, points, strict=True)}
+    )
+    points = error = None
+    if len(baseline) and len(ours):
+        points = _named(test.classes, ours.mean(axis=0) - baseline.mean(axis=0))
+    if min(len(baseline), len(ours)) > 1:
+        error = _named(test.classes, np.sqrt(_variance(ours) + _variance(baseline)))
+    return {"class_points": points, "class_points_error": error}
+
+
+def _variance(accuracies: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of the mean of all seeds."""
+    return np.asarray(accuracies.var(axis=0, ddof=1) / len(accuracies))
+
+
+def _named(classes: Sequence[str], shares: NDArray[np.float64]) -> dict[str, float]:
+    """In points."""
+    return {name: 100 * float(value) for name, value in zip(classes, shares, strict=True)}
