@@ -35,6 +35,10 @@ CHANNELS_LAST_MIN_CHANNELS = 16
 """On processors: below, the backward pass of a strided 1x1 convolution in channels-last writes
 where it should not, and the process dies (oneDNN in torch 2.14, 8 channels, images of 64x64)."""
 
+GLIMPSE, HOPELESS = 4, 4.0
+"""What is so many times as slow as the fastest with so few frames is not timed with a whole batch:
+on processors that only emulate bf16 each of its steps would take many seconds."""
+
 WARM_UP_ROUNDS, TIMED_ROUNDS = 3, 8
 
 
@@ -130,16 +134,14 @@ def choose_arithmetic(
 
     Returns:
         The arithmetic to use and the medians that it was chosen by, such as
-        `bf16_channels-last_ms`.
+        `bf16_channels-last_ms`; none of what is hopeless.
     """
-    tried = possible(model, input_shape, device)
+    tried = _promising(model, input_shape, device)
     steps = [bare_step(model, input_shape, batch_size, arithmetic) for arithmetic in tried]
     times: list[list[float]] = [[] for _ in tried]
     for _ in range(TIMED_ROUNDS):
         for step, measured in zip(steps, times, strict=True):
-            start = time.perf_counter()
-            step()
-            measured.append(time.perf_counter() - start)
+            measured.append(_seconds(step))
     medians = [1e3 * statistics.median(values[WARM_UP_ROUNDS:]) for values in times]
 
     def handicapped(index: int) -> float:
@@ -150,6 +152,23 @@ def choose_arithmetic(
     best = tried[min(range(len(tried)), key=handicapped)]
     names = [f"{one.precision}_{one.layout}_ms" for one in tried]
     return best, dict(zip(names, medians, strict=True))
+
+
+def _promising(
+    model: nn.Module, input_shape: tuple[int, ...], device: torch.device
+) -> list[Arithmetic]:
+    """Those of `possible` that a glimpse does not rule out."""
+    tried = possible(model, input_shape, device)
+    steps = [bare_step(model, input_shape, GLIMPSE, arithmetic) for arithmetic in tried]
+    # The first pass of all pays for what the device and its libraries set up.
+    glimpses = [min(_seconds(step) for _ in range(2)) for step in steps]
+    return [one for one, s in zip(tried, glimpses, strict=True) if s < HOPELESS * min(glimpses)]
+
+
+def _seconds(step: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
 
 
 def can_compile(device: torch.device) -> bool:

@@ -275,12 +275,13 @@ def torch_parameters(tried: Case) -> dict[str, torch.Tensor]:
 def test_200_full_steps_follow_torchs_loss(forward: Forward) -> None:
     tried = case(forward, "full", Sgd(momentum=0.9, weight_decay=1e-3))
     given = torch_parameters(tried)
-    # At larger rates the steps amplify which side of zero a ReLU's input falls on by rounding.
-    optimizer = torch.optim.SGD(given.values(), 0.001, momentum=0.9, weight_decay=1e-3)
+    # At larger rates the steps amplify which side of zero a ReLU's input falls on by rounding:
+    # at 0.001 torch's own float32 parts from its float64 by 2 % for some weights.
+    optimizer = torch.optim.SGD(given.values(), 0.0003, momentum=0.9, weight_decay=1e-3)
     expected = torch_steps(tried, 200, optimizer, given)
-    found, _ = steps(tried, 200, 0.001)
+    found, _ = steps(tried, 200, 0.0003)
     assert expected[-1] < 0.8 * expected[0]
-    np.testing.assert_allclose(found, expected, rtol=0.01, atol=1e-3)
+    np.testing.assert_allclose(found, expected, rtol=0.01)
 
 
 def test_adam_is_torchs(forward: Forward) -> None:
