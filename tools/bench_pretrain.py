@@ -2,7 +2,7 @@
 
     python -m tools.bench_pretrain --data PATH [--device auto] [--width 16] [--seeds 3]
         [--recipes dense,dense-strong,dense-strong:half,sel-paper,sel] [--ablations]
-        [--epochs-scale 1] [--unseen cat,truck] [--quick] [--json] [--out FILE]
+        [--epochs-scale 1] [--unseen cat,truck] [--runs DIR] [--quick] [--json] [--out FILE]
 
 PATH is a data SPEC, or the path of cifar10-jpeg.tar.gz. Every seed trains each recipe in turn, in
 this process, so that a machine that drifts hurts all alike. A name such as sel:no-muon is a recipe
@@ -12,7 +12,9 @@ first was within 0.1 points of the final accuracy of `dense-strong`, means of al
 of what that spent in all; null if it never was. `against` says how every recipe ended beside
 `dense-strong`. `int8_accuracy` is of the first seed, `ood_auroc_near` of one more run of each
 recipe, which never saw the classes --unseen: by default every fifth one; "" or --quick: no such
-run. Prints one JSON object as its last line, and nothing else with --json.
+run. With --runs the runs are kept, and an interrupted comparison goes on with those that are there,
+on the same machine and commit. Prints one JSON object as its last line, and nothing else with
+--json.
 """
 
 from __future__ import annotations
@@ -24,7 +26,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sel_edge.cli.training_meter import own_meter
 from sel_edge.core import provenance
 from sel_edge.core.errors import ConfigError
 from sel_edge.core.runlog import RunLog
@@ -33,12 +34,12 @@ from sel_edge.data.sources import load_splits
 from sel_edge.data.spec import parse_data
 from sel_edge.pretrain.describe import RunOptions
 from sel_edge.pretrain.recipe import Recipe
-from sel_edge.pretrain.run import start_run
 from tools.bench_adapt import without_folders
 from tools.bench_mcu import progress, silent
 from tools.mcu_bench.network import Say
 from tools.pretrain_bench.contestants import ABLATIONS, contestant
 from tools.pretrain_bench.quality import int8_accuracy, near_auroc
+from tools.pretrain_bench.runs import trained
 from tools.pretrain_bench.summary import BASELINE, against, class_points, costs, ratios
 from tools.publish import publish
 
@@ -65,10 +66,10 @@ def measure(options: argparse.Namespace, splits: Splits, say: Say) -> dict[str, 
     unseen = unseen_classes(options.unseen, splits.test.classes)
     runs: dict[str, list[RunLog]] = {name: [] for name in names}
     with TemporaryDirectory(prefix="sel-edge-") as temporary:
-        folder = Path(temporary)
+        folder = options.runs or Path(temporary)
         for seed in range(options.seeds):
             for name, recipe in recipes.items():
-                run = trained(options, options.data, recipe, seed, folder / f"{name}-{seed}")
+                run = _run(options, options.data, recipe, seed, folder / f"{name}-{seed}")
                 runs[name].append(run)
                 say(f"{name}, seed {seed}: {run.info['totals']['test_full_acc']:.2%}")
         rows = {name: costs(runs[name]) for name in names}
@@ -98,8 +99,7 @@ def measure(options: argparse.Namespace, splits: Splits, say: Say) -> dict[str, 
     }
 
 
-def trained(options: argparse.Namespace, data: str, recipe: Recipe, seed: int, out: Path) -> RunLog:
-    """One run of a recipe."""
+def _run(options: argparse.Namespace, data: str, recipe: Recipe, seed: int, out: Path) -> RunLog:
     asked = RunOptions(
         data=data,
         recipe=recipe,
@@ -108,7 +108,7 @@ def trained(options: argparse.Namespace, data: str, recipe: Recipe, seed: int, o
         precision=options.precision,
         seed=seed,
     )
-    return start_run(out, asked, own_meter(options.device), _Nobody(), lambda: False)
+    return trained(asked, out)
 
 
 def _near(
@@ -123,8 +123,9 @@ def _near(
     if len(known) == len(splits.test.classes) or len(known) < 2:
         return None
     data = str(replace(parse_data(options.data), classes=tuple(known)))
-    run = trained(options, data, recipe, 0, folder / "run")
-    return near_auroc(run, options.data, splits.test, folder / "bundle")
+    run = _run(options, data, recipe, 0, folder)
+    with TemporaryDirectory(prefix="sel-edge-") as bundle:
+        return near_auroc(run, options.data, splits.test, Path(bundle) / "bundle")
 
 
 def unseen_classes(asked: str | None, classes: Sequence[str]) -> list[str]:
@@ -146,22 +147,6 @@ def unseen_classes(asked: str | None, classes: Sequence[str]) -> list[str]:
     return unseen
 
 
-class _Nobody:
-    """Is told of progress and says nothing of it."""
-
-    def images_skipped(self, *_: Any) -> None: ...
-
-    def run_started(self, *_: Any) -> None: ...
-
-    def stage_started(self, *_: Any) -> None: ...
-
-    def step_done(self, *_: Any) -> None: ...
-
-    def epoch_done(self, *_: Any) -> None: ...
-
-    def gate_checked(self, *_: Any) -> None: ...
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", required=True)
@@ -174,6 +159,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--epochs-scale", type=float, default=1.0)
     parser.add_argument("--unseen", help="classes that one more run never sees, or nothing")
     parser.add_argument("--set", dest="overrides", action="append", default=[])
+    parser.add_argument("--runs", type=Path, help="keeps the runs, and goes on with those in it")
     parser.add_argument("--quick", action="store_true", help="width 16, one seed, few epochs")
     parser.add_argument("--json", action="store_true", help="nothing but the result")
     parser.add_argument("--out", type=Path, help="file for the same object, indented")

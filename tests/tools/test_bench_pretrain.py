@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from sel_edge.core.errors import ConfigError
-from sel_edge.core.runlog import RunLog
+from sel_edge.cli.training_meter import own_meter
+from sel_edge.core.errors import ConfigError, RunDirectoryError
+from sel_edge.core.runlog import RunLog, write_info
 from sel_edge.data.sources import load_splits
+from sel_edge.pretrain.describe import RunOptions
+from sel_edge.pretrain.loop import RunInterruptedError
 from sel_edge.pretrain.recipe import load_recipe, recipe_from_dict
+from sel_edge.pretrain.run import start_run
 from tools.bench_mcu import silent
 from tools.bench_pretrain import measure, unseen_classes
 from tools.pretrain_bench.contestants import ABLATIONS, CHANGES, contestant, work
+from tools.pretrain_bench.runs import Nobody, trained
 from tools.pretrain_bench.summary import ratios
 
 DATA = "digits?classes=0,1,2&size=16"
@@ -107,6 +112,7 @@ def test_recipes_are_trained_and_compared(tmp_path: Path) -> None:
         device="cpu",
         precision="fp32",
         unseen="2",
+        runs=tmp_path,
     )
     found = measure(options, load_splits(DATA), silent)
     dense, ours = (found["recipes"][name] for name in ("dense-strong", "sel"))
@@ -119,3 +125,35 @@ def test_recipes_are_trained_and_compared(tmp_path: Path) -> None:
     assert ours["against"]["flops_ratio"] < 1
     assert ours["energy_kind"] in ("measured", "estimated")
     assert set(found["class_points"]) == set(found["class_points_error"]) == {"0", "1", "2"}
+    # What is there is not trained again, and the comparison is the same.
+    begun = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/model.safetensors")}
+    assert len(begun) == 6
+    assert measure(options, load_splits(DATA), silent) == found
+    assert begun == {path: path.stat().st_mtime_ns for path in begun}
+
+
+def asked(seed: int) -> RunOptions:
+    recipe = load_recipe("dense", ["flip = false"]).scaled(0.01)
+    return RunOptions(data=DATA, recipe=recipe, width=8, precision="fp32", seed=seed)
+
+
+def test_a_run_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
+    stops = iter([False, True])
+    meter = own_meter("cpu")
+    with pytest.raises(RunInterruptedError):
+        start_run(tmp_path / "cut", asked(0), meter, Nobody(), lambda: next(stops))
+    cut, whole = (trained(asked(0), tmp_path / name) for name in ("cut", "whole"))
+    assert cut.history[-1]["train_loss"] == whole.history[-1]["train_loss"]
+
+
+def test_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
+    trained(asked(0), tmp_path / "run")
+    with pytest.raises(RunDirectoryError, match="other options"):
+        trained(asked(1), tmp_path / "run")
+
+
+def test_a_run_of_another_machine_is_not_gone_on_with(tmp_path: Path) -> None:
+    info = trained(asked(0), tmp_path / "run").info
+    write_info(tmp_path / "run", info | {"machine": info["machine"] | {"cores": 1000}})
+    with pytest.raises(RunDirectoryError, match="another machine"):
+        trained(asked(0), tmp_path / "run")
