@@ -17,7 +17,7 @@ from sel_edge.pretrain.loop import RunInterruptedError
 from sel_edge.pretrain.recipe import load_recipe, recipe_from_dict
 from sel_edge.pretrain.run import start_run
 from tools.bench_mcu import silent
-from tools.bench_pretrain import measure, unseen_classes
+from tools.bench_pretrain import measure, some_classes, unseen_classes
 from tools.pretrain_bench.contestants import ABLATIONS, CHANGES, contestant, work
 from tools.pretrain_bench.runs import Nobody, trained
 from tools.pretrain_bench.summary import ratios
@@ -57,6 +57,14 @@ def test_classes_that_a_run_never_sees(asked: str | None, unseen: list[str]) -> 
 def test_a_class_that_is_not_there_cannot_be_unseen() -> None:
     with pytest.raises(ConfigError, match="--unseen names cat"):
         unseen_classes("3,cat", CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("data", "kept"),
+    [("digits?size=16", ("0", "1", "2")), ("digits?classes=3,4,5", ("3", "4"))],
+)
+def test_the_quick_comparison_has_a_third_of_the_classes(data: str, kept: tuple[str, ...]) -> None:
+    assert load_splits(some_classes(data)).test.classes == kept
 
 
 def run(*epochs: tuple[float, float, float]) -> RunLog:
