@@ -82,6 +82,47 @@ def recipes_table() -> str:
     return "\n".join([*rows, "", note, ""])
 
 
+CHANGED = {
+    "sel": "",
+    "sel:spare": "half of the easy images left out (`spare`)",
+    "sel:widening-pool": "easy images first, more and more of them (`scores`, `start`, `end`)",
+    "sel:settling": "stages end when embarrassment has settled (`settled`)",
+    "sel:frozen": "three parts of the network stay as they are in the last stage (`frozen`)",
+    "sel:frozen-and-kept": "the same, their output kept (`frozen`, `views`)",
+    "sel:skipped-gradients": "no gradients for these parts in half of the steps (`skip`)",
+    "sel:no-small-frames": "whole images from the start (no `side`)",
+    "sel:no-muon": "Nesterov momentum for convolutions too (no `muon`)",
+}
+
+
+def ablations_table() -> str:
+    """What `sel` makes of about the same work with one thing changed."""
+    records = [_read(path) for path in sorted((RECORDS / "pretrain-ablations").glob("*.json"))]
+    found = {name: row for record in records for name, row in record["recipes"].items()}
+    rows = [
+        "| `sel`, changed | epochs | executed FLOPs | test accuracy | points |",
+        "|---|---|---|---|---|",
+    ]
+    for name, words in CHANGED.items():
+        row = found[name]
+        points = 100 * (row["accuracy_mean"] - found["sel"]["accuracy_mean"])
+        cells = [
+            words or "as it is",
+            f"{row['epochs']:.0f}",
+            f"{row['executed_flops'] / 1e12:.1f} T",
+            f"{row['accuracy_mean']:.2%}",
+            f"{points:+.2f}" if words else "",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    first = records[0]
+    note = (
+        f"ResNet-18 width {first['width']}, CIFAR-10 ({first['note']}), {first['epochs_scale']}x "
+        f"the epochs of `sel`, {first['seeds']} seed. From [docs/records/pretrain-ablations]"
+        "(records/pretrain-ablations), written by `tools/bench_pretrain.py`."
+    )
+    return "\n".join([*rows, "", note, ""])
+
+
 def adapting_table() -> str:
     """What the device made of the CIFAR-10 stream."""
     summary = _read(RECORDS / "cifar10-main-job" / "summary.json")
@@ -298,6 +339,7 @@ def _read(path: Path) -> Any:
 TABLES: dict[str, Callable[[], str]] = {
     "pretraining": pretraining_table,
     "recipes": recipes_table,
+    "ablations": ablations_table,
     "adapting": adapting_table,
     "step": step_table,
     "training-step": training_step_table,
