@@ -18,9 +18,11 @@ demo: $(STAMP)
 	$(BIN)/sel-edge demo --out runs/demo --replace
 
 # Two processes, of one thread each: more would not be faster on the smallest machine that runs them.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest \
+	--numprocesses 2 --dist loadfile
+
 test: lint
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m "not proof" \
-		--numprocesses 2 --dist loadfile
+	$(PYTEST) -m "not proof"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -30,7 +32,7 @@ lint: $(STAMP)
 
 # Slow end-to-end proofs: a real browser, a full disk, a wheel in an empty environment, an Arm board.
 proofs: $(STAMP)
-	$(BIN)/python -m pytest -m proof
+	$(PYTEST) -m proof
 
 # The edge on emulated Raspberry Pis: all tests of the runtime, compared with this machine.
 arm64: $(STAMP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,15 @@ from sel_edge.data.sources import load_splits
 # No timed asserts: machines that run tests are slow and busy.
 settings.register_profile("sel-edge", deadline=None)
 settings.load_profile("sel-edge")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """No two tests share a name: pytest-xdist would run one of them, and say nothing."""
+    count = Counter(item.nodeid for item in items)
+    shared = sorted(name for name, n in count.items() if n > 1)
+    if shared:
+        raise pytest.UsageError(f"several tests are called {', '.join(shared)}")
+
 
 DATA = "digits?classes=0,1,2,3"
 QUICK = ["--width", "8", "--device", "cpu", "--precision", "fp32", "--epochs-scale", "0.07"]
