@@ -9,12 +9,12 @@ this process, so that a machine that drifts hurts all alike. A name such as sel:
 with one mechanism changed (tools/pretrain_bench/contestants.py); --ablations adds them all.
 `time_to_dense_accuracy_ratio` and `flops_to_dense_accuracy_ratio` say what `sel` had spent when it
 first was within 0.1 points of the final accuracy of `dense-strong`, means of all seeds, as a share
-of what that spent in all; null if it never was. `against` says how every recipe ended beside
-`dense-strong`. `int8_accuracy` is of the first seed, `ood_auroc_near` of one more run of each
-recipe, which never saw the classes --unseen: by default every fifth one; "" or --quick: no such
-run. With --runs the runs are kept, and an interrupted comparison goes on with those that are there,
-on the same machine and commit. Prints one JSON object as its last line, and nothing else with
---json.
+of what that spent in all; null if it never was. `against` says how every recipe ended beside each
+of `dense` and `dense-strong`. `int8_accuracy` is of the first seed, `ood_auroc_near` of one more
+run of each recipe, which never saw the classes --unseen: by default every fifth one; "" or --quick:
+no such run. With --runs the runs are kept, and an interrupted comparison goes on with those that
+are there, on the same machine, device and commit. Prints one JSON object as its last line, and
+nothing else with --json.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from tools.mcu_bench.network import Say
 from tools.pretrain_bench.contestants import ABLATIONS, contestant
 from tools.pretrain_bench.quality import int8_accuracy, near_auroc
 from tools.pretrain_bench.runs import trained
-from tools.pretrain_bench.summary import BASELINE, against, class_points, costs, ratios
+from tools.pretrain_bench.summary import against, class_points, costs, ratios
 from tools.publish import publish
 
 RECIPES = ("dense", "dense-strong", "dense-strong:half", "sel-paper", "sel")
@@ -88,9 +88,9 @@ def measure(options: argparse.Namespace, splits: Splits, say: Say) -> dict[str, 
             row["int8_accuracy"] = int8_accuracy(runs[name][0], splits)
             near = folder / f"{name}-near"
             row["ood_auroc_near"] = _near(options, recipes[name], splits, unseen, near)
-            if BASELINE in rows:
-                row["against"] = against(row, rows[BASELINE])
+            row["against"] = against(row, rows)
         points = class_points(runs, splits.test)
+    info = next(iter(runs.values()))[0].info
     return {
         "recipes": rows,
         **ratios(runs),
@@ -100,7 +100,8 @@ def measure(options: argparse.Namespace, splits: Splits, say: Say) -> dict[str, 
         "epochs_scale": options.epochs_scale,
         "overrides": options.overrides,
         "unseen": unseen,
-        "device": next(iter(runs.values()))[0].info["device"],
+        "device": info["device"],
+        "gpu": info["gpu"],
         "data": without_folders(options.data),
         "note": splits.note,
         "machine": provenance.machine(),

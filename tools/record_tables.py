@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tools.pretrain_bench.summary import against
+
 RECORDS = Path(__file__).resolve().parents[1] / "docs" / "records"
 
 
@@ -59,7 +61,7 @@ def recipes_table() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, row in record["recipes"].items():
-        beside = row["against"]
+        beside = against(row, record["recipes"])["dense-strong"]
         cells = [
             f"`{name}`",
             f"{row['epochs']:.0f}",

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import fnmatch
+import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sel_edge.core.errors import RunDirectoryError, StorageError
+
+LOCK_FILE = ".lock"
+"""In a directory that one process at a time may write into."""
 
 
 def canonical_json(value: Any) -> bytes:
@@ -73,8 +78,28 @@ def write_atomic(path: Path, data: bytes) -> None:
         sync_directory(path.parent)
 
 
-def require_free(path: Path) -> None:
+def remove_leftovers(path: Path) -> None:
+    """Remove what `write_atomic` left beside `path` where it was killed; nobody may write it now.
+
+    Raises:
+        StorageError: the directory refuses it.
+    """
+    with storage_errors(path):
+        for left in path.parent.glob(leftovers_of(path.name)):
+            left.unlink(missing_ok=True)
+
+
+def leftovers_of(name: str) -> str:
+    """The pattern of what `write_atomic` leaves of a file of this name where it is killed."""
+    return f".{glob.escape(name)}.*"
+
+
+def require_free(path: Path, but: Sequence[str] = ()) -> None:
     """Check that a new directory can be made at `path`: nothing there, or an empty directory.
+
+    Args:
+        path: the directory.
+        but: patterns of the names of files that may be in it.
 
     Raises:
         RunDirectoryError: something is there.
@@ -82,7 +107,8 @@ def require_free(path: Path) -> None:
     """
     with storage_errors(path):
         taken = path.is_symlink() or (path.exists() and not path.is_dir())
-        taken = taken or (path.is_dir() and any(path.iterdir()))
+        names = [each.name for each in path.iterdir()] if path.is_dir() else []
+    taken = taken or any(not any(fnmatch.fnmatch(name, one) for one in but) for name in names)
     if taken:
         raise RunDirectoryError(
             f"{path} already exists and is not an empty directory.",
@@ -130,7 +156,7 @@ def exclusive(path: Path) -> Iterator[None]:
         StorageError: it cannot be written.
     """
     with storage_errors(path):
-        descriptor = take_lock(path / ".lock", path)
+        descriptor = take_lock(path / LOCK_FILE, path)
     try:
         yield
     finally:

@@ -243,6 +243,11 @@ def parts_of(frames: int, size: int) -> int:
     return max(1, frames // size) if size else 1
 
 
+def largest_part(frames: int, size: int) -> int:
+    """How many frames the largest of these parts has."""
+    return math.ceil(frames / parts_of(frames, size))
+
+
 def evaluation_batch(frames: Frames) -> int:
     """How many images [N, H, W, C] or signals [N, channels, length] to evaluate at once, >= 1."""
     return max(1, EVALUATION_PIXELS // math.prod(channels_first(frames.shape[1:])[1:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from itertools import product
 from typing import cast
 
 import torch
@@ -23,7 +24,7 @@ def compiled_network(setup: Setup, model: ResNet18, ranks: Ranks) -> nn.Module:
     network = ranks.spread(model, whole)
     if not setup.arithmetic.compiled:
         return network
-    # Shapes are few: one for every size of frames, and every number of frozen parts.
+    # Shapes are few: of every size of frames, and every number of frozen parts, two at most.
     torch.backends.cudnn.benchmark = True
     return cast(nn.Module, torch.compile(network, dynamic=False))
 
@@ -50,9 +51,11 @@ def warm_up(
     torch.compiler.reset()
     together = min(setup.recipe.batch_size, len(practice.pool))
     chosen = torch.arange(ranks.rank, together, ranks.world, device=setup.train.device)
-    chosen = chosen[: len(chosen) // parts_of(len(chosen), practice.part_size(setup))]
-    x, frozen = practice.frames(setup, 0, chosen, None), practice.stage.frozen
-    for parts in {frozen, max(frozen, setup.recipe.skip_parts)}:
+    count, frozen = parts_of(len(chosen), practice.part_size(setup)), practice.stage.frozen
+    # Some parts may have a frame more than others.
+    batches = {len(part): part for part in torch.tensor_split(chosen, count)}.values()
+    for batch, parts in product(batches, {frozen, max(frozen, setup.recipe.skip_parts)}):
+        x = practice.frames(setup, 0, batch, None)
         for _ in range(2):  # the first backward pass compiles, the second finds what is fastest
             with setup.arithmetic.autocast():
                 logits = network(x, practice.first, parts).float()
@@ -60,6 +63,6 @@ def warm_up(
     model.zero_grad(set_to_none=True)
     for name, buffer in model.named_buffers():
         buffer.copy_(buffers[name])
-    if x.device.type == "cuda":
-        torch.cuda.synchronize(x.device)
+    if chosen.device.type == "cuda":
+        torch.cuda.synchronize(chosen.device)
     return time.perf_counter() - begun

@@ -17,7 +17,7 @@ from sel_edge.core.frames import channels_first, noun
 from sel_edge.core.measurement import Meter
 from sel_edge.data.anchors import choose_anchors
 from sel_edge.data.dataset import Dataset, Splits
-from sel_edge.pretrain.batches import fit_normalization, steps_per_epoch
+from sel_edge.pretrain.batches import fit_normalization, largest_part, steps_per_epoch
 from sel_edge.pretrain.curriculum import stage_pool
 from sel_edge.pretrain.flops import count_flops, torch_training_flops
 from sel_edge.pretrain.initialize import Init, build_model
@@ -84,12 +84,13 @@ def describe_run(
     name, shape = model_for(frame_shape, options.model), channels_first(frame_shape)
     kept = without_anchors(splits.train, options.holdout, options.seed)
     options = replace(options, recipe=options.recipe.lasting(len(kept)))
+    require_shares(options.recipe.batch_size, world)
     _check_pools(options.recipe, kept, world)
     device = choose_device(options.device)
     model = build_model(
         len(splits.train.classes), options.width, shape[0], options.init, options.seed, name
     ).to(device)
-    arithmetic, timing = _arithmetic(options, model, shape, device, len(kept.labels))
+    arithmetic, timing = _arithmetic(options, model, shape, device, len(kept.labels), world)
     flops, counted = count_flops(model, shape), torch_training_flops(model, shape)
     if abs(flops.training() / counted - 1) > FLOPS_TOLERANCE:
         raise RuntimeError(f"{flops.training()} FLOPs counted, {counted} by torch's counter")
@@ -111,6 +112,7 @@ def describe_run(
         "init": options.init,
         "seed": options.seed,
         "device": str(device),
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "precision": arithmetic.precision,
         "layout": arithmetic.layout,
         "compiled": arithmetic.compiled,
@@ -143,17 +145,42 @@ def _about_data(splits: Splits, kept: Dataset, holdout: int) -> dict[str, Any]:
 
 
 def _arithmetic(
-    options: RunOptions, model: nn.Module, shape: tuple[int, ...], device: torch.device, images: int
+    options: RunOptions,
+    model: nn.Module,
+    shape: tuple[int, ...],
+    device: torch.device,
+    images: int,
+    world: int,
 ) -> tuple[Arithmetic, dict[str, float]]:
     """What was asked for, or what is fastest here; compiled on a GPU where that pays."""
-    size, fp32 = options.recipe.part_size or options.recipe.batch_size, Arithmetic(device, "fp32")
+    recipe, fp32 = options.recipe, Arithmetic(device, "fp32")
+    share = min(recipe.batch_size, images) // world
     if options.precision == "auto":
-        with memory_errors(size, lambda smaller: bare_step(model, shape, smaller, fp32)()):
+
+        def trial(smaller: int) -> None:
+            bare_step(model, shape, smaller, fp32)()
+
+        with memory_errors(share, trial, world, recipe.part_size):
+            size = largest_part(share, recipe.part_size)
             arithmetic, timing = choose_arithmetic(model, shape, size, device)
     else:  # a format that is named comes in one layout: the same bits in every run
         arithmetic, timing = Arithmetic(device, options.precision), {}
-    worth_it = options.compile and images >= COMPILED_MIN_BATCHES * options.recipe.batch_size
+    worth_it = options.compile and images >= COMPILED_MIN_BATCHES * recipe.batch_size
     return replace(arithmetic, compiled=worth_it and can_compile(device)), timing
+
+
+def require_shares(batch_size: int, world: int) -> None:
+    """Refuse steps of too few frames for so many processes.
+
+    Raises:
+        ConfigError: not every process would have two.
+    """
+    if batch_size < 2 * world:
+        raise ConfigError(
+            f"Steps of {batch_size} frames are shared by {world} processes.",
+            "Batch normalization needs at least two frames in each.",
+            f"Set batch_size to {2 * world} or more, or start fewer processes.",
+        )
 
 
 def is_asked_for(options: RunOptions, info: Mapping[str, Any]) -> bool:

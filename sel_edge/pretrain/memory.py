@@ -1,29 +1,32 @@
-"""What to do when a network does not fit into memory: a batch size that was tried and fits."""
+"""What to do when a network does not fit into memory: a size that was tried and fits."""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
 from sel_edge.core.errors import ConfigError
+from sel_edge.pretrain.batches import largest_part
 
 
 @contextmanager
 def memory_errors(
-    batch_size: int, trial: Callable[[int], object], processes: int = 1
+    batch_size: int, trial: Callable[[int], object], processes: int = 1, part_size: int = 0
 ) -> Iterator[None]:
     """Turn exhausted memory into advice.
 
     Args:
         batch_size: frames of a process in a step of the run.
-        trial: takes a step of so many frames, with a network of its own.
+        trial: passes so many frames at a time through a network of its own, there and back.
         processes: that take each step together.
+        part_size: of the recipe: how many frames at least pass at a time; 0: all of a step.
 
     Raises:
-        ConfigError: memory ran out; names a batch size that fits, if any does.
+        ConfigError: memory ran out; names a batch size or part size that fits, if any does.
     """
     try:
         yield
@@ -34,17 +37,24 @@ def memory_errors(
         said = str(error).splitlines()[0]
         # The frames of the failed step hold its activations, which are in the way of a trial.
         traceback.clear_frames(error.__traceback__)
-    fitting = _fitting(batch_size, trial)
+    passed = partial(largest_part, batch_size) if part_size else int
+    fitting = _fitting(part_size or batch_size, lambda size: trial(passed(size)))
     if fitting is None:
         advice = "Use a smaller --width, smaller images (?size=32) or shorter signals."
+    elif part_size:
+        advice = (
+            f"A pass of {passed(fitting)} was tried here just now and fits: start a new run with "
+            f"--set part_size={fitting}."
+        )
     else:
         advice = (
             f"A step of {fitting} was tried here just now and fits: start a new run with "
             f"--set batch_size={fitting * processes}, and a learning_rate (with muon, a conv_rate "
             "too) that is smaller by as much."
         )
+    parts = f", {passed(part_size)} at a time" if part_size else ""
     raise ConfigError(
-        f"Memory ran out in training with steps of {batch_size} frames: {said}",
+        f"Memory ran out in training with steps of {batch_size} frames{parts}: {said}",
         "The network with its frames and gradients must fit into memory.",
         advice,
     )
@@ -56,16 +66,16 @@ def _is_exhausted(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in said)
 
 
-def _fitting(batch_size: int, trial: Callable[[int], object]) -> int | None:
-    """The first of the halves of a batch size, down to 2, that a trial survives."""
-    while batch_size >= 4:
-        batch_size //= 2
+def _fitting(size: int, trial: Callable[[int], object]) -> int | None:
+    """The first of the halves of a size, down to 2, that a trial survives."""
+    while size >= 4:
+        size //= 2
         torch.cuda.empty_cache()
         try:
-            trial(batch_size)
+            trial(size)
         except RuntimeError as error:
             if not _is_exhausted(error):
                 raise
         else:
-            return batch_size
+            return size
     return None

@@ -37,8 +37,8 @@ class Stage:
             the whole frame comes smaller, not cut.
         spare: share of the frames below the mean loss that an epoch leaves out.
         frozen: parts of the network, from the stem on, that no longer learn, 0..9.
-        views: with frozen parts, how many crops and mirror images of every frame an epoch chooses
-            from; what the frozen parts say of each is computed once. 0 computes it every time.
+        views: with frozen parts, how many crops and mirror images of every frame the epochs take
+            in turn; what the frozen parts say of each is computed once. 0 computes it every time.
     """
 
     name: str
@@ -329,6 +329,8 @@ def _check(recipe: Recipe) -> None:
     first = recipe.stages[0]
     sorted_later = recipe.scores == "cold" or (first.start, first.end) == (0, 1)
     rules.append((sorted_later, f'{first.name}: with scores = "losses" it must be of all frames'))
+    all_are_scored = recipe.scores == "cold" or recipe.images_per_class_max == 0
+    rules.append((all_are_scored, 'scores = "losses" are of all frames: no images_per_class_max'))
     for stage in recipe.stages:
         rules += [
             (0 <= stage.start < stage.end <= 1, f"{stage.name}: 0 <= start < end <= 1 must hold"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,15 @@ import torch
 
 from sel_edge.core import runlog
 from sel_edge.core.embarrassment import softmax
-from sel_edge.core.errors import ConfigError, DataError, RunDirectoryError
-from sel_edge.core.files import exclusive, require_free, storage_errors
+from sel_edge.core.errors import DataError, RunDirectoryError
+from sel_edge.core.files import (
+    LOCK_FILE,
+    exclusive,
+    leftovers_of,
+    remove_leftovers,
+    require_free,
+    storage_errors,
+)
 from sel_edge.core.frames import channels_first, noun
 from sel_edge.core.measurement import Meter
 from sel_edge.core.rng import generator
@@ -31,7 +38,13 @@ from sel_edge.pretrain.checkpoint import (
     unpack,
     write_tensors,
 )
-from sel_edge.pretrain.describe import RunOptions, describe_run, is_same_data, without_anchors
+from sel_edge.pretrain.describe import (
+    RunOptions,
+    describe_run,
+    is_same_data,
+    require_shares,
+    without_anchors,
+)
 from sel_edge.pretrain.evaluate import first_of_each_class, predict
 from sel_edge.pretrain.flops import FlopsBySize
 from sel_edge.pretrain.initialize import Init, build_model
@@ -64,15 +77,27 @@ def start_run(
         RunDirectoryError: `out` already holds something.
         SelEdgeError: whatever data, recipe, device or disk is at fault.
     """
-    with joined(choose_device(options.device)) as ranks:
+    with joined(choose_device(options.device)) as ranks, ExitStack() as held:
         ranks.led(lambda: _require_new(out))
         splits = load_splits(options.data)
 
-        def describe() -> None:
-            runlog.write_info(out, describe_run(options, splits, meter, ranks.world))
+        def begin() -> None:
+            info = describe_run(options, splits, meter, ranks.world)
+            _hold(out, held)
+            _require_new(out)
+            runlog.write_info(out, info)
 
-        ranks.led(describe)
+        ranks.led(begin)
         return _train(out, splits, meter, observer, stop_requested, ranks)
+
+
+def _hold(out: Path, held: ExitStack) -> None:
+    """Keep others out of the directory, and clear away what a killed process left of its files."""
+    with storage_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    held.enter_context(exclusive(out))
+    for name in (runlog.RUN_FILE, runlog.HISTORY_FILE, CHECKPOINT_FILE, MODEL_FILE):
+        remove_leftovers(out / name)
 
 
 def _require_new(out: Path) -> None:
@@ -84,7 +109,7 @@ def _require_new(out: Path) -> None:
             "A new run needs a directory of its own.",
             "Choose another --out, or add --resume to go on with an interrupted run.",
         )
-    require_free(out)
+    require_free(out, but=(LOCK_FILE, leftovers_of(runlog.RUN_FILE)))  # of a start that was killed
 
 
 def resume_run(
@@ -135,7 +160,9 @@ def resume_run(
             "Put the original data back (with bad=skip, the version of Pillow counts too), or "
             "start a new run.",
         )
-    with joined(choose_device(info["device"])) as ranks:
+    with joined(choose_device(info["device"])) as ranks, ExitStack() as held:
+        require_shares(info["recipe"]["batch_size"], ranks.world)
+        ranks.led(lambda: _hold(out, held))
         return _train(out, splits, meter, observer, stop_requested, ranks)
 
 
@@ -154,17 +181,9 @@ def _train(
     device = choose_device(info["device"])
     layout, compiled = info.get("layout", "contiguous"), info.get("compiled", False)
     arithmetic = Arithmetic(device, info["precision"], layout, compiled)
-    trial, size = partial(_try_step, info, arithmetic), info["recipe"]["batch_size"]
-    if size < 2 * ranks.world:
-        raise ConfigError(
-            f"Steps of {size} frames are shared by {ranks.world} processes.",
-            "Batch normalization needs at least two frames in each.",
-            f"Set batch_size to {2 * ranks.world} or more, or start fewer processes.",
-        )
-    with (
-        memory_errors(size // ranks.world, trial, ranks.world),
-        exclusive(out) if ranks.leads else nullcontext(),
-    ):
+    recipe, trial = info["recipe"], partial(_try_step, info, arithmetic)
+    size, part_size = recipe["batch_size"] // ranks.world, recipe.get("part_size", 0)
+    with memory_errors(size, trial, ranks.world, part_size):
         setup, state = _restore(out, info, splits, meter, arithmetic, ranks)
         columns = history_columns(setup.train.data.classes, setup.recipe.staged)
 

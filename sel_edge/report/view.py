@@ -135,7 +135,7 @@ def _info_rows(info: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         "Parameters": f"{model['parameters']:,}" if "parameters" in model else None,
         "Seed": info.get("seed"),
         "Start": info.get("init"),
-        "Device": info.get("device"),
+        "Device": info.get("gpu") or info.get("device"),
         "Precision": info.get("precision"),
         "Epochs scale": info.get("epochs_scale"),
         "Energy": compare.meter_words(info),

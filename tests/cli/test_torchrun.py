@@ -165,6 +165,7 @@ def test_the_default_recipe_reaches_the_same_by_two_processes(tmp_path: Path) ->
 def test_steps_too_small_to_be_shared_are_refused(tmp_path: Path) -> None:
     done = run(torchrun(command(tmp_path / "run", "--set", "batch_size = 3")))
     assert done.returncode != 0 and "Set batch_size to 4 or more" in " ".join(done.stderr.split())
+    assert not (tmp_path / "run").exists()
 
 
 def _second_process(parent: int, out: Path) -> int:

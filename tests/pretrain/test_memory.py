@@ -80,6 +80,22 @@ def test_advice_is_for_the_step_of_all_processes():
         exhausted(64)
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "part_size", "fits", "said"),
+    [(64, 16, 8, "part_size=8."), (65, 16, 8, "part_size=4."), (20, 64, 19, "part_size=8.")],
+)
+def test_what_passes_in_parts_gets_advice_on_the_parts(batch_size, part_size, fits, said):
+    """A part may have a few frames more than its size, and a step fewer."""
+
+    def trial(frames: int) -> None:
+        if frames > fits:
+            exhausted(frames)
+
+    found = pytest.raises(ConfigError, match=re.escape(said))
+    with found, memory_errors(batch_size, trial, part_size=part_size):
+        exhausted(batch_size)
+
+
 def test_other_errors_pass():
     with pytest.raises(RuntimeError, match="shapes"), memory_errors(64, exhausted):
         raise RuntimeError("shapes")

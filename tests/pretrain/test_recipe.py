@@ -99,6 +99,20 @@ def test_what_a_recipe_does_not_know_is_refused_by_name(override, named):
         load_recipe("dense", [override])
 
 
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["scores = 'losses'", "images_per_class_max = 3"], "images_per_class_max"),
+        (["skip = 0.5"], "skip_parts"),
+        (["settled = 0.1", "gate = 'repeat'"], "gate"),
+        (["stages = [{name = 'x', start = 0.0, end = 1.0, epochs = 1, views = 2}]"], "frozen"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(overrides, named):
+    with pytest.raises(ConfigError, match=named):
+        load_recipe("dense", overrides)
+
+
 def test_an_unknown_recipe_names_the_known_ones():
     with pytest.raises(ConfigError, match="dense, dense-strong, sel, sel-paper"):
         load_recipe("desne")

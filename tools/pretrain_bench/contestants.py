@@ -66,6 +66,17 @@ def _last(change: Callable[[Stage], Stage]) -> Change:
     return lambda recipe: replace(recipe, stages=(*recipe.stages[:-1], change(recipe.stages[-1])))
 
 
+def _without_muon(recipe: Recipe) -> Recipe:
+    """With the steps and the learning rate that suit Nesterov momentum: those of the baseline."""
+    strong = load_recipe("dense-strong")
+    return replace(
+        recipe,
+        optimizer="sgd",
+        batch_size=strong.batch_size,
+        learning_rate=strong.learning_rate,
+    )
+
+
 def _widening(recipe: Recipe) -> Recipe:
     """All frames once, to score them; then the easy ones of every class, then all again."""
     first, *others = recipe.stages
@@ -85,7 +96,7 @@ CHANGES: dict[str, Change] = {
     "spare": _stages(lambda stage: replace(stage, spare=SPARE)),
     "settling": lambda recipe: replace(recipe, settled=SETTLED),
     "no-smoothing": lambda recipe: replace(recipe, label_smoothing=0.0),
-    "no-muon": lambda recipe: replace(recipe, optimizer="sgd"),
+    "no-muon": _without_muon,
     "muon": lambda recipe: replace(
         recipe, optimizer="muon", conv_rate=load_recipe("sel").conv_rate
     ),
