@@ -188,20 +188,28 @@ class Trainer:
             self._write()  # all of it has been looked at and gathered above
 
     def _is_over(self, stage: Stage) -> bool:
-        """Whether the stage has had its epochs or settled, and its gate lets the run go on.
+        """Whether the stage has had its epochs, or settled, and its gate lets the run go on."""
+        extra = self.state.position.stage_epoch - self._due(stage)
+        return extra >= 0 and self._may_pass(stage, extra)
+
+    def _due(self, stage: Stage) -> int:
+        """Epochs after which the stage ends. What one saves by settling, the last stage gets."""
+        position = self.state.position
+        if stage is self.setup.recipe.stages[-1]:
+            return stage.epochs + position.saved
+        done = position.stage_epoch
+        if done >= stage.epochs or not has_settled(self.state.curve, self.setup.recipe.settled):
+            return stage.epochs
+        position.saved += stage.epochs - done
+        return done
+
+    def _may_pass(self, stage: Stage, extra: int) -> bool:
+        """Whether the gate lets the run go on after so many extra epochs of the stage.
 
         Raises:
             GateError: gate "repeat", and the extra epochs are used up below the threshold.
         """
-        recipe, position = self.setup.recipe, self.state.position
-        done, due, last = position.stage_epoch, stage.epochs, stage is recipe.stages[-1]
-        if last:
-            due += position.saved
-        elif has_settled(self.state.curve, recipe.settled):
-            position.saved += max(0, due - done)
-            due = min(due, done)
-        if done < due:
-            return False
+        recipe = self.setup.recipe
         if recipe.gate == "none" or stage.threshold == 0:
             return True
         first_100 = float(self.state.history[-1]["test_100_acc"])
@@ -209,12 +217,12 @@ class Trainer:
         self.observer.gate_checked(stage, first_100, passed)
         if passed or recipe.gate == "report":
             return True
-        if done < due + recipe.extra_epochs_max:
+        if extra < recipe.extra_epochs_max:
             return False
         self._checkpoint()
         raise GateError(
             f"{stage.name!r} reached {first_100:.1%} on the first 100 test images of each class "
-            f"after {done} epochs.",
+            f"after {self.state.position.stage_epoch} epochs.",
             f"Its threshold is {stage.threshold:.0%}, with at most {recipe.extra_epochs_max} "
             "extra epochs.",
             "In a new run, allow more (extra_epochs_max), lower the threshold, or set "
