@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +19,12 @@ settings.register_profile("sel-edge", deadline=None)
 settings.load_profile("sel-edge")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """No two tests share a name: pytest-xdist would run one of them, and say nothing."""
-    count = Counter(item.nodeid for item in items)
-    shared = sorted(name for name, n in count.items() if n > 1)
-    if shared:
-        raise pytest.UsageError(f"several tests are called {', '.join(shared)}")
+COLLECTED = pytest.StashKey[list[str]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Remember the names of all tests, those that are deselected too."""
+    config.stash[COLLECTED] = [item.nodeid for item in items]
 
 
 DATA = "digits?classes=0,1,2,3"

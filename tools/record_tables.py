@@ -100,7 +100,7 @@ def _worse_classes(record: Any) -> str:
     if not worse:
         return "It is nowhere more than a point under it in a class."
     told = {
-        name: f"{points[name]:+.1f}" + (f" ± {errors[name]:.1f}" if errors else "")
+        name: f"{points[name]:+.2f}" + (f" ± {errors[name]:.2f}" if errors else "")
         for name in worse
     }
     return (

@@ -91,7 +91,7 @@ def remove_leftovers(path: Path) -> None:
 
 def leftovers_of(name: str) -> str:
     """The pattern of what `write_atomic` leaves of a file of this name where it is killed."""
-    return f".{glob.escape(name)}.*"
+    return f".{glob.escape(name)}." + "[a-z0-9_]" * 8
 
 
 def require_free(path: Path, but: Sequence[str] = ()) -> None:

@@ -23,6 +23,7 @@ SCHEMA = 1
 RUN_FILE = "run.json"
 HISTORY_FILE = "history.csv"
 SAMPLES_FILE = "samples.npz"
+FILES = (RUN_FILE, HISTORY_FILE, SAMPLES_FILE)
 
 # What every reader of a run relies on.
 NEEDED = ("finished", "recipe", "data", "model", "seed", "init", "device", "precision", "energy")

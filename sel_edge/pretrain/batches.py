@@ -248,6 +248,11 @@ def largest_part(frames: int, size: int) -> int:
     return math.ceil(frames / parts_of(frames, size))
 
 
+def share_of(frames: int, world: int) -> int:
+    """How many frames of a step the first of so many processes takes; no other takes more."""
+    return math.ceil(frames / world)
+
+
 def evaluation_batch(frames: Frames) -> int:
     """How many images [N, H, W, C] or signals [N, channels, length] to evaluate at once, >= 1."""
     return max(1, EVALUATION_PIXELS // math.prod(channels_first(frames.shape[1:])[1:]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import time
-from itertools import product
 from typing import cast
 
 import torch
@@ -52,14 +51,17 @@ def warm_up(
     together = min(setup.recipe.batch_size, len(practice.pool))
     chosen = torch.arange(ranks.rank, together, ranks.world, device=setup.train.device)
     count, frozen = parts_of(len(chosen), practice.part_size(setup)), practice.stage.frozen
-    # Some parts may have a frame more than others.
-    batches = {len(part): part for part in torch.tensor_split(chosen, count)}.values()
-    for batch, parts in product(batches, {frozen, max(frozen, setup.recipe.skip_parts)}):
-        x = practice.frames(setup, 0, batch, None)
-        for _ in range(2):  # the first backward pass compiles, the second finds what is fastest
-            with setup.arithmetic.autocast():
-                logits = network(x, practice.first, parts).float()
-            logits.sum().backward()
+    split = torch.tensor_split(chosen, count)
+    # Some parts may have a frame more than others, and the last is shared: each kind once.
+    kinds = {(len(part), part is split[-1]): part for part in split}
+    batches = [(practice.frames(setup, 0, part, None), last) for (_, last), part in kinds.items()]
+    for parts in {frozen, max(frozen, setup.recipe.skip_parts)}:
+        # Twice: the first backward pass compiles, the second finds what is fastest.
+        for x, last in [*batches, *batches]:
+            with ranks.sharing(network, last):
+                with setup.arithmetic.autocast():
+                    logits = network(x, practice.first, parts).float()
+                logits.sum().backward()
     model.zero_grad(set_to_none=True)
     for name, buffer in model.named_buffers():
         buffer.copy_(buffers[name])

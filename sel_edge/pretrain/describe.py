@@ -17,7 +17,7 @@ from sel_edge.core.frames import channels_first, noun
 from sel_edge.core.measurement import Meter
 from sel_edge.data.anchors import choose_anchors
 from sel_edge.data.dataset import Dataset, Splits
-from sel_edge.pretrain.batches import fit_normalization, largest_part, steps_per_epoch
+from sel_edge.pretrain.batches import fit_normalization, largest_part, share_of, steps_per_epoch
 from sel_edge.pretrain.curriculum import stage_pool
 from sel_edge.pretrain.flops import count_flops, torch_training_flops
 from sel_edge.pretrain.initialize import Init, build_model
@@ -154,7 +154,7 @@ def _arithmetic(
 ) -> tuple[Arithmetic, dict[str, float]]:
     """What was asked for, or what is fastest here; compiled on a GPU where that pays."""
     recipe, fp32 = options.recipe, Arithmetic(device, "fp32")
-    share = min(recipe.batch_size, images) // world
+    share = share_of(min(recipe.batch_size, images), world)
     if options.precision == "auto":
 
         def trial(smaller: int) -> None:

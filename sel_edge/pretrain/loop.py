@@ -103,6 +103,7 @@ class Trainer:
         while self.state.position.stage < len(stages):
             stage = stages[self.state.position.stage]
             self._run_stage(stage)
+            self.state.position.saved += max(0, stage.epochs - self.state.position.stage_epoch)
             self.state.position.stage += 1
             self.state.position.stage_epoch = 0
             self.state.curve = []
@@ -193,15 +194,13 @@ class Trainer:
         return extra >= 0 and self._may_pass(stage, extra)
 
     def _due(self, stage: Stage) -> int:
-        """Epochs after which the stage ends. What one saves by settling, the last stage gets."""
+        """Epochs after which the stage ends: fewer if it has settled, more if others had."""
         position = self.state.position
         if stage is self.setup.recipe.stages[-1]:
             return stage.epochs + position.saved
-        done = position.stage_epoch
-        if done >= stage.epochs or not has_settled(self.state.curve, self.setup.recipe.settled):
-            return stage.epochs
-        position.saved += stage.epochs - done
-        return done
+        if has_settled(self.state.curve, self.setup.recipe.settled):
+            return min(stage.epochs, position.stage_epoch)
+        return stage.epochs
 
     def _may_pass(self, stage: Stage, extra: int) -> bool:
         """Whether the gate lets the run go on after so many extra epochs of the stage.

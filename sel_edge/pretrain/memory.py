@@ -5,12 +5,10 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import torch
 
 from sel_edge.core.errors import ConfigError
-from sel_edge.pretrain.batches import largest_part
 
 
 @contextmanager
@@ -20,7 +18,7 @@ def memory_errors(
     """Turn exhausted memory into advice.
 
     Args:
-        batch_size: frames of a process in a step of the run.
+        batch_size: frames of a process in a step of the run, at most.
         trial: passes so many frames at a time through a network of its own, there and back.
         processes: that take each step together.
         part_size: of the recipe: how many frames at least pass at a time; 0: all of a step.
@@ -37,13 +35,17 @@ def memory_errors(
         said = str(error).splitlines()[0]
         # The frames of the failed step hold its activations, which are in the way of a trial.
         traceback.clear_frames(error.__traceback__)
-    passed = partial(largest_part, batch_size) if part_size else int
-    fitting = _fitting(part_size or batch_size, lambda size: trial(passed(size)))
+    if part_size:
+        # What ends an epoch has fewer frames, and may pass in one part of almost twice the size.
+        passed = {size: min(batch_size, 2 * size - 1) for size in _halves(part_size)}
+    else:
+        passed = {size: size for size in _halves(batch_size)}
+    fitting = next((size for size, frames in passed.items() if _fits(frames, trial)), None)
     if fitting is None:
         advice = "Use a smaller --width, smaller images (?size=32) or shorter signals."
     elif part_size:
         advice = (
-            f"A pass of {passed(fitting)} was tried here just now and fits: start a new run with "
+            f"A pass of {passed[fitting]} was tried here just now and fits: start a new run with "
             f"--set part_size={fitting}."
         )
     else:
@@ -52,7 +54,7 @@ def memory_errors(
             f"--set batch_size={fitting * processes}, and a learning_rate (with muon, a conv_rate "
             "too) that is smaller by as much."
         )
-    parts = f", {passed(part_size)} at a time" if part_size else ""
+    parts = f" in parts of at least {part_size}" if part_size else ""
     raise ConfigError(
         f"Memory ran out in training with steps of {batch_size} frames{parts}: {said}",
         "The network with its frames and gradients must fit into memory.",
@@ -66,16 +68,20 @@ def _is_exhausted(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in said)
 
 
-def _fitting(size: int, trial: Callable[[int], object]) -> int | None:
-    """The first of the halves of a size, down to 2, that a trial survives."""
+def _halves(size: int) -> Iterator[int]:
+    """Half of it, half of that, and so on, down to 2."""
     while size >= 4:
         size //= 2
-        torch.cuda.empty_cache()
-        try:
-            trial(size)
-        except RuntimeError as error:
-            if not _is_exhausted(error):
-                raise
-        else:
-            return size
-    return None
+        yield size
+
+
+def _fits(frames: int, trial: Callable[[int], object]) -> bool:
+    """Whether a trial survives so many frames."""
+    torch.cuda.empty_cache()
+    try:
+        trial(frames)
+    except RuntimeError as error:
+        if not _is_exhausted(error):
+            raise
+        return False
+    return True

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -99,6 +100,18 @@ class Ranks:
         if self.world == 1:
             return model
         return DistributedDataParallel(model, find_unused_parameters=not whole)
+
+    def sharing(self, network: nn.Module, last: bool) -> AbstractContextManager[object]:
+        """The context of a part of a step: processes share what they learned with its last one.
+
+        Args:
+            network: from `spread`, or that compiled.
+            last: whether the part is the last of this process's share; each has one.
+        """
+        if last or self.world == 1:
+            return nullcontext()
+        alone: AbstractContextManager[object] = cast(Any, network).no_sync()
+        return alone
 
 
 ALONE = Ranks()

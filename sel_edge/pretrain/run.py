@@ -29,7 +29,7 @@ from sel_edge.core.rng import generator
 from sel_edge.core.runlog import RunLog, Samples, frame_shape, history_columns, read_run
 from sel_edge.data.dataset import Splits
 from sel_edge.data.sources import load_splits
-from sel_edge.pretrain.batches import Normalization, Resident, evaluation_batch
+from sel_edge.pretrain.batches import Normalization, Resident, evaluation_batch, share_of
 from sel_edge.pretrain.checkpoint import (
     CHECKPOINT_FILE,
     MODEL_FILE,
@@ -96,7 +96,7 @@ def _hold(out: Path, held: ExitStack) -> None:
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     held.enter_context(exclusive(out))
-    for name in (runlog.RUN_FILE, runlog.HISTORY_FILE, CHECKPOINT_FILE, MODEL_FILE):
+    for name in (*runlog.FILES, CHECKPOINT_FILE, MODEL_FILE):
         remove_leftovers(out / name)
 
 
@@ -182,8 +182,8 @@ def _train(
     layout, compiled = info.get("layout", "contiguous"), info.get("compiled", False)
     arithmetic = Arithmetic(device, info["precision"], layout, compiled)
     recipe, trial = info["recipe"], partial(_try_step, info, arithmetic)
-    size, part_size = recipe["batch_size"] // ranks.world, recipe.get("part_size", 0)
-    with memory_errors(size, trial, ranks.world, part_size):
+    share = share_of(min(recipe["batch_size"], info["data"]["n_train"]), ranks.world)
+    with memory_errors(share, trial, ranks.world, recipe.get("part_size", 0)):
         setup, state = _restore(out, info, splits, meter, arithmetic, ranks)
         columns = history_columns(setup.train.data.classes, setup.recipe.staged)
 

@@ -7,8 +7,7 @@ for `loss_gain`, the share of zeroed gradients for the paper's count.
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +74,7 @@ class Stepper:
         parts = batch.parts(work.practice.part_size(setup))
         passes = []
         for number, part in enumerate(parts):
-            with self._to_be_shared(number == len(parts) - 1):
+            with self._ranks.sharing(self._network, last=number == len(parts) - 1):
                 passes.append(self._pass(part, work, done, frozen))
         losses, logits = (torch.cat(values) for values in zip(*passes, strict=True))
         weights = work.weights[batch.chosen]
@@ -117,13 +116,6 @@ class Stepper:
     def _mean(self, losses: Tensor, images: int) -> Tensor:
         """This process's term: its mean over all processes is that over the images of the step."""
         return losses.sum() * (self._ranks.world / images)
-
-    def _to_be_shared(self, last: bool) -> AbstractContextManager[object]:
-        """Processes share what they learned once per step, with its last part."""
-        if last or self._ranks.world == 1:
-            return nullcontext()
-        alone: AbstractContextManager[object] = cast(Any, self._network).no_sync()
-        return alone
 
     def _skipped(self) -> int:
         """How many parts of the network the next step passes no gradient to, by chance."""

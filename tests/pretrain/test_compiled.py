@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -58,6 +59,23 @@ def test_a_compiled_network_learns_what_the_plain_one_learns(tmp_path):
         assert other["train_loss"] == pytest.approx(one["train_loss"], rel=0.1)
 
 
+class Recorder:
+    """A network that remembers what passed through it, and whether with all processes together."""
+
+    def __init__(self, model):
+        self.model, self.passes, self.together = model, [], True
+
+    def __call__(self, x, first, frozen):
+        self.passes.append((tuple(x.shape), self.together))
+        return self.model(x, first, frozen)
+
+    @contextmanager
+    def no_sync(self):
+        self.together = False
+        yield
+        self.together = True
+
+
 @pytest.mark.parametrize("world", [1, 3])
 @pytest.mark.parametrize("part_size", [0, 10, 12, 64])
 def test_every_shape_of_a_step_is_compiled_for_before_the_clock_runs(part_size, world):
@@ -72,14 +90,13 @@ def test_every_shape_of_a_step_is_compiled_for_before_the_clock_runs(part_size, 
     setup = Setup(recipe, train, test, warming, FlopsBySize(model, 1), open_meter(), 0)
     pool = np.arange(len(splits.train))
     practice = Practice(recipe.stages[0], pool, setup.sides, None)
+    shared = set()
     for rank in range(world):
-        ranks, shapes = Ranks(rank, world), set()
-
-        def network(x, first, frozen, shapes=shapes):
-            shapes.add(tuple(x.shape))
-            return model(x, first, frozen)
-
+        ranks, network = Ranks(rank, world), Recorder(model)
         assert warm_up(setup, model, network, practice, ranks) > 0
         order = Order(train, pool, recipe, 0, 0, ranks, full=True)
-        taken = [part for batch in order.batches(0, None) for part in batch.parts(part_size)]
-        assert {tuple(part.x.shape) for part in taken} == shapes
+        for batch in order.batches(0, None):
+            parts = batch.parts(part_size)
+            assert {tuple(part.x.shape) for part in parts} == {shape for shape, _ in network.passes}
+        shared.add(sum(together for _, together in network.passes))
+    assert len(shared) == 1  # or one process would wait for another for ever

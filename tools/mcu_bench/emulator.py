@@ -7,6 +7,7 @@ file that outlives it, so that a board that is killed and started again is one w
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import signal
 import socket
@@ -70,9 +71,10 @@ def made(name: str) -> Path:
     Raises:
         RuntimeError: it does not compile; the compiler's words are in it.
     """
-    done = subprocess.run(
-        ["make", "--silent", "-C", str(FIRMWARE), f"build/{name}"], capture_output=True, text=True
-    )
+    command = ["make", "--silent", "-C", str(FIRMWARE), f"build/{name}"]
+    with (FIRMWARE / "Makefile").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # two processes would build the same file at once
+        done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{name} does not compile:\n{done.stderr}")
     return FIRMWARE / "build" / name

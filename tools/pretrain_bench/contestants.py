@@ -3,7 +3,7 @@
 A name such as ``sel:no-muon`` is the recipe and the change; ``dense-strong:half`` has half of its
 epochs. A mechanism of `sel` is switched off, or one that it does not use is switched on, in as many
 epochs as about the same work allows. What softens labels itself (recall, logit-norm) takes the
-place of label smoothing.
+place of label smoothing; without Muon, steps and learning rate are those of `dense-strong`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _last(change: Callable[[Stage], Stage]) -> Change:
 
 
 def _without_muon(recipe: Recipe) -> Recipe:
-    """With the steps and the learning rate that suit Nesterov momentum: those of the baseline."""
+    """With the steps and the rate that suit Nesterov momentum: the baseline's, whatever was set."""
     strong = load_recipe("dense-strong")
     return replace(
         recipe,
