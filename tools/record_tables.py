@@ -118,7 +118,10 @@ CHANGED = {
     "sel:frozen-and-kept": "the same, their output kept (`frozen`, `views`)",
     "sel:skipped-gradients": "no gradients for these parts in half of the steps (`skip`)",
     "sel:no-small-frames": "whole images from the start (no `side`)",
-    "sel:no-muon": "Nesterov momentum for convolutions too (no `muon`)",
+    "sel:no-muon": "Nesterov momentum with steps and rate of `dense-strong` (no `muon`)",
+    "sel:recall": "the network's own earlier answers in the labels (`recall`), no label smoothing",
+    "sel:no-smoothing": "no label smoothing",
+    "sel:mirrored-by-chance": "mirrored by chance (no `flip_in_turn`)",
 }
 
 
