@@ -28,6 +28,8 @@ resource.setrlimit(resource.RLIMIT_AS, (now + int(sys.argv[1]) * 2**20,) * 2)
 sys.exit(run([*sys.argv[3:], "--out", sys.argv[2]]))
 """
 FREE_MIB = 600
+ATTEMPTS = 4
+"""A library that does not expect malloc to fail may end the process by a signal, now and then."""
 
 
 def pretrain(data: Path, out: Path, batch_size: int) -> subprocess.CompletedProcess[str]:
@@ -35,12 +37,16 @@ def pretrain(data: Path, out: Path, batch_size: int) -> subprocess.CompletedProc
     options = ["--width", "8", "--precision", "fp32", "--device", "cpu", "--recipe", "dense-strong"]
     command = ["pretrain", "--data", f"npz:{data}", *options, "--epochs-scale", "0.01"]
     changed = ["--set", f"batch_size = {batch_size}"]
-    return subprocess.run(
-        [sys.executable, "-c", LIMITED, str(FREE_MIB), str(out), *command, *changed],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    for attempt in range(ATTEMPTS):
+        done = subprocess.run(
+            [sys.executable, "-c", LIMITED, str(FREE_MIB), f"{out}-{attempt}", *command, *changed],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        if done.returncode >= 0:
+            break
+    return done
 
 
 @pytest.mark.proof
@@ -51,14 +57,14 @@ def test_memory_that_runs_out_ends_in_a_batch_size_that_fits(tmp_path):
     data = tmp_path / "images.npz"
     np.savez(data, x=images, y=labels)
     failed = pretrain(data, tmp_path / "large", 800)
-    assert failed.returncode not in (0, 1) and "Traceback" not in failed.stderr
+    assert failed.returncode > 1 and "Traceback" not in failed.stderr
     assert "Memory ran out in training with steps of 800 frames" in failed.stderr
     said = " ".join(failed.stderr.split())
     fitting = re.search(r"--set batch_size=(\d+)", said)
     assert fitting, said
     done = pretrain(data, tmp_path / "small", int(fitting[1]))
     assert done.returncode == 0, done.stderr
-    assert read_run(tmp_path / "small").info["finished"]
+    assert any(read_run(out).info["finished"] for out in tmp_path.glob("small-?"))
 
 
 def exhausted(_: int) -> None:
