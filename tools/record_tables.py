@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tools.pretrain_bench.summary import against
+from tools.pretrain_bench.summary import BASELINE, against
 
 RECORDS = Path(__file__).resolve().parents[1] / "docs" / "records"
 
@@ -61,7 +61,7 @@ def recipes_table() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, row in record["recipes"].items():
-        beside = against(row, record["recipes"])["dense-strong"]
+        beside = against(row, record["recipes"])[BASELINE]
         cells = [
             f"`{name}`",
             f"{row['epochs']:.0f}",

@@ -108,8 +108,8 @@ def require_free(path: Path, but: Sequence[str] = ()) -> None:
     with storage_errors(path):
         taken = path.is_symlink() or (path.exists() and not path.is_dir())
         names = [each.name for each in path.iterdir()] if path.is_dir() else []
-    taken = taken or any(not any(fnmatch.fnmatch(name, one) for one in but) for name in names)
-    if taken:
+    others = [name for name in names if not any(fnmatch.fnmatch(name, one) for one in but)]
+    if taken or others:
         raise RunDirectoryError(
             f"{path} already exists and is not an empty directory.",
             "A new directory is expected, so that nothing is overwritten.",

@@ -15,7 +15,7 @@ from pathlib import Path
 from sel_edge.bundle.keys import PublicKey
 from sel_edge.core.closing import Closing
 from sel_edge.core.errors import BundleError, RunDirectoryError, StorageError
-from sel_edge.core.files import storage_errors, take_lock
+from sel_edge.core.files import LOCK_FILE, storage_errors, take_lock
 from sel_edge.runtime.slot_choice import (
     Choice,
     Step,
@@ -25,7 +25,7 @@ from sel_edge.runtime.slot_choice import (
     read_records,
     unchanged_hash,
 )
-from sel_edge.runtime.slot_files import LOCK_FILE, SlotFiles
+from sel_edge.runtime.slot_files import SlotFiles
 from sel_edge.runtime.slot_history import History, tell_history
 from sel_edge.runtime.slot_record import SlotRecord, Status
 

@@ -12,10 +12,15 @@ from pathlib import Path
 from sel_edge.bundle.delta import MAX_DELTA_BYTES, START_BYTES, Delta, open_delta, peek_counter
 from sel_edge.bundle.keys import PublicKey
 from sel_edge.core.errors import BundleError
-from sel_edge.core.files import sha256_bytes, storage_errors, sync_directory, write_atomic
+from sel_edge.core.files import (
+    LOCK_FILE,
+    sha256_bytes,
+    storage_errors,
+    sync_directory,
+    write_atomic,
+)
 from sel_edge.runtime.slot_record import MAX_RECORD_BYTES, SlotRecord, parse_record
 
-LOCK_FILE = ".lock"
 DELTAS = "deltas"
 SUFFIX = ".delta"
 NAMES = ("a", "b")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from sel_edge.core import files
 from sel_edge.core.errors import RunDirectoryError
 from sel_edge.core.files import LOCK_FILE, exclusive
 from sel_edge.core.runlog import HISTORY_FILE, RUN_FILE, read_run
@@ -36,7 +35,7 @@ def leave_a_piece(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
         return replace(temporary, target)
 
     replace = Path.replace
-    monkeypatch.setattr(files.Path, "replace", die)
+    monkeypatch.setattr(Path, "replace", die)
 
 
 def pieces(out: Path) -> list[str]:
