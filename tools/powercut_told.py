@@ -35,10 +35,11 @@ class Told:
 
     def hear(self, lines: Iterable[str]) -> list[str]:
         """Take in what a child told; what is wrong with it."""
-        problems, committed = [], False
+        problems, committed, opened = [], False, False
         for line in lines:
             word, _, rest = line.partition(" ")
             if word == "use":
+                opened = True
                 problems += self.wrong_network(rest, ())
                 # What waits to be confirmed is used once more, and is given up by the next start.
                 self._due = self._confirmed | {rest}
@@ -57,6 +58,8 @@ class Told:
             elif word == "answer":
                 frame, name = rest.split(" ")
                 self._answers[frame] = name
+        if not opened:  # its start may have been the one that what waits to be confirmed has
+            self._due |= self._confirmed
         if not committed:  # what it used may have been confirmed by a tick that was cut off
             self._confirmed |= self._due
         return problems

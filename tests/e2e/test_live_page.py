@@ -144,7 +144,7 @@ def test_a_new_class_is_learned_and_seen_in_the_page(lived: tuple[Stage, Visit])
     assert answers(stage)[0]["hedgehog"] == 1
     expect(pad(page, "hedgehog")).to_be_visible()
     page.locator("#adapt").click()
-    expect(page.locator("#toast")).to_contain_text("keep: held-out embarrassment fell")
+    expect(page.locator("#toast")).to_contain_text("Kept: held-out embarrassment fell")
     first = page.locator("#decisions-list > li").first
     expect(first).to_contain_text("Kept")
     expect(first).to_contain_text("hedgehog")

@@ -38,6 +38,12 @@ AS_INTL_WRITES_THEM = """async () => {
   return differ;
 }"""
 
+SENTENCES = {
+    "keep: head: it fell": "Kept: head: it fell",
+    "fire: asked for by a person": "Began to learn: asked for by a person",
+    "There is nothing: no label": "There is nothing: no label",
+}
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -67,3 +73,13 @@ def test_numbers_and_times_are_as_intl_writes_them(browser: Browser) -> None:
         # Served are not the modules, but one script of all.
         visit.page.route("**/format.js", lambda route: route.fulfill(path=FORMAT))
         assert visit.page.evaluate(AS_INTL_WRITES_THEM) == []
+
+
+def test_what_came_of_learning_is_said_as_the_timeline_says_it(browser: Browser) -> None:
+    with served() as (_, address), visiting(browser, address) as visit:
+        visit.page.route("**/format.js", lambda route: route.fulfill(path=FORMAT))
+        for sentence, words in SENTENCES.items():
+            said = visit.page.evaluate(
+                "async (one) => (await import('/format.js')).sentenceInWords(one)", sentence
+            )
+            assert said == words

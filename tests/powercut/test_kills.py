@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from sel_edge.runtime import loop
 from sel_edge.runtime.samples.records import SampleSettings
 from tools.powercut import RUNTIME_JOB, kill_runs
 from tools.powercut_runtime import RuntimeJob
@@ -53,6 +55,36 @@ class Quitter:
         return []
 
 
+class CutError(Exception):
+    """Ends the work where a kill would."""
+
+
+class CutRuntime(RuntimeJob):
+    """Is cut off right after a word; what it had written by then is all that is left."""
+
+    def cut(self, when: Callable[[list[str]], bool]) -> list[str]:
+        """What it told until then."""
+        told: list[str] = []
+        left = self._directory.with_name("left")
+
+        def tell(line: str) -> None:
+            told.append(line)
+            if when(told):
+                shutil.copytree(self._directory, left)
+                raise CutError
+
+        with pytest.raises(CutError):
+            self.work(0, tell)
+        shutil.rmtree(self._directory)
+        left.rename(self._directory)
+        return told
+
+    def network(self) -> str:
+        """The hash of what a start would use."""
+        with self._runtime() as runtime:
+            return runtime.network.hash
+
+
 class HastyRuntime(RuntimeJob):
     """Tells of labels that are not written yet."""
 
@@ -70,6 +102,24 @@ def test_slots_lose_nothing_in_a_thousand_kills() -> None:
 
 def test_a_runtime_loses_nothing_that_it_told_of() -> None:
     assert kill_runs(20, seed=1, job=RUNTIME_JOB) == {"kills": 20, "lost": 0}
+
+
+def test_a_start_killed_before_it_says_what_it_uses_was_the_last_of_what_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "SampleStore", loop.SampleStore)  # the job puts another in its place
+    job = CutRuntime(tmp_path)
+
+    def is_left_pending(told: list[str]) -> bool:
+        kinds = [line.partition(" ")[0] for line in told[-2:]]
+        return kinds == ["commit", "tick"] and len(told) % 5 == 4
+
+    told = job.cut(is_left_pending)
+    assert job.check(told) == []
+    waits = job.network()
+    assert f"commit {waits}" in told
+    assert job.check(job.cut(lambda told: told == ["start"])) == []
+    assert job.network() != waits
 
 
 def test_a_runtime_that_tells_too_early_is_found_out() -> None:

@@ -74,6 +74,10 @@ const KINDS = {
 
 export const kindInWords = (kind) => KINDS[kind] ?? kind;
 
+/** What came of learning, as the timeline tells of it: "keep: …" becomes "Kept: …". */
+export const sentenceInWords = (sentence) =>
+  sentence.replace(/^(\w+)(?=: )/, (kind) => kindInWords(kind));
+
 const PURPOSES = {
   inference: "Answering and watching",
   norm: "Learning: normalization",

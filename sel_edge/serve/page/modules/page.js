@@ -6,7 +6,7 @@ import { Connection } from "./connection.js";
 import { Decisions } from "./decisions.js";
 import { disable, find, named, say } from "./dom.js";
 import { Embarrassment } from "./embarrassment.js";
-import { clock, count, counted, kindInWords, names, short } from "./format.js";
+import { clock, count, counted, kindInWords, names, sentenceInWords, short } from "./format.js";
 import { Live } from "./live.js";
 import { Queue } from "./queue.js";
 import { valueNow } from "./series.js";
@@ -168,7 +168,7 @@ async function adapt() {
   announce("Learning from all labels so far …");
   try {
     const answer = await post("adapt", undefined, ADAPT_TIMEOUT_MS);
-    const sentences = answer?.sentences ?? [];
+    const sentences = (answer?.sentences ?? []).map(sentenceInWords);
     announce(
       sentences.length > 0 ? sentences.join(" ") : "It goes on; what comes of it is told here.",
     );
