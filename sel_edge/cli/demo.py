@@ -16,6 +16,7 @@ from sel_edge import zoo
 from sel_edge.cli.board import open_board
 from sel_edge.cli.demo_stream import NEW_CLASSES, DemoStream, plan_stream
 from sel_edge.cli.export import export_run
+from sel_edge.cli.finite import FiniteRange
 from sel_edge.cli.learning_cost import learning_cost
 from sel_edge.cli.pretrain import MAX_SEED, start
 from sel_edge.cli.run import FRAMES_PER_TICK, run_stream
@@ -52,7 +53,7 @@ DIGITS_OVERRIDES = ("crop_padding = 2", "flip = false")
 @click.option("--replace", is_flag=True, help="Replace an earlier demo in --out.")
 @click.option(
     "--epochs-scale",
-    type=click.FloatRange(0, 100, min_open=True),
+    type=FiniteRange(0, 100, min_open=True),
     default=1.0,
     show_default=True,
     help="Multiply the epochs of both recipes.",

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from sel_edge.cli.finite import FiniteRange
 from sel_edge.core.errors import ConfigError, RunDirectoryError
 from sel_edge.core.files import write_atomic
 from sel_edge.core.ledger import LEDGER_FILE, Ledger, read_ledger
@@ -35,7 +36,7 @@ def command() -> None:
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(5, 3600),
+    type=FiniteRange(5, 3600),
     default=60,
     show_default=True,
     help="For all loads together.",

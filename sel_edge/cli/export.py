@@ -16,6 +16,7 @@ from sel_edge.cli.export_bundle import Exported, make_bundle
 from sel_edge.cli.export_mcu import McuTarget, described, target_of
 from sel_edge.cli.export_onnx import from_onnx
 from sel_edge.cli.export_source import from_run
+from sel_edge.cli.finite import FiniteRange
 from sel_edge.cli.options import chosen_rungs
 from sel_edge.compile.ladder import LadderOptions
 from sel_edge.compile.optimizers import Adam, Sgd
@@ -63,7 +64,7 @@ ONNX_NOTE = (
 )
 @click.option(
     "--share",
-    type=click.FloatRange(0.0, 1.0, min_open=True),
+    type=FiniteRange(0.0, 1.0, min_open=True),
     default=0.1,
     show_default=True,
     help="Of each layer's channels, for tail and deep.",

@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 
 from sel_edge.bundle.bundle import Bundle, open_bundle
+from sel_edge.cli.finite import FiniteRange
 from sel_edge.cli.line import key_of, key_option, line_options, open_client
 from sel_edge.cli.machine import boards_folder, given_budget, named_board
 from sel_edge.cli.options import (
@@ -153,7 +154,7 @@ class Post:
 @click.option(
     "--least",
     "least_nats",
-    type=click.FloatRange(0.0, 255.0),
+    type=FiniteRange(0.0, 255.0),
     default=0.5,
     show_default=True,
     help="Embarrassment in nats from which on a board keeps a frame for a label.",
@@ -168,13 +169,13 @@ class Post:
 @click.option(
     "--every",
     "every_s",
-    type=click.FloatRange(0.01, 3600),
+    type=FiniteRange(0.01, 3600),
     default=1.0,
     show_default=True,
     help="Seconds between two looks at a board that had nothing new.",
 )
 @click.option(
-    "--for", "for_s", type=click.FloatRange(0.0), help="Seconds to run; default: until Ctrl-C."
+    "--for", "for_s", type=FiniteRange(0.0), help="Seconds to run; default: until Ctrl-C."
 )
 @click.option("--rungs", default=",".join(RuntimeConfig.rungs), show_default=True, help="To use.")
 @key_option

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
+from sel_edge.cli.finite import FiniteRange
 from sel_edge.link.client import TIMEOUT_S, Client
 from sel_edge.link.keys import open_host_key
 from sel_edge.link.transport import BAUD, LineTransport
@@ -24,7 +25,7 @@ baud_option = click.option(
 timeout_option = click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(0.1, 3600),
+    type=FiniteRange(0.1, 3600),
     default=TIMEOUT_S,
     show_default=True,
     help="Seconds without any answer.",

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
+from sel_edge.cli.finite import FiniteRange
 from sel_edge.cli.signals import stop_on_signal
 from sel_edge.cli.training_display import TrainingDisplay
 from sel_edge.cli.training_meter import own_meter
@@ -67,7 +68,7 @@ MAX_SEED = 2**32 - 1
 )
 @click.option(
     "--epochs-scale",
-    type=click.FloatRange(0, 100, min_open=True),
+    type=FiniteRange(0, 100, min_open=True),
     default=1.0,
     show_default=True,
     help="Multiply the epochs of every stage.",

@@ -14,6 +14,7 @@ from rich.progress import Progress
 
 from sel_edge.bundle.bundle import Bundle, open_bundle
 from sel_edge.cli.board import rates_of
+from sel_edge.cli.finite import FiniteRange
 from sel_edge.cli.learning_cost import learning_cost
 from sel_edge.cli.machine import given_budget, require_fitting
 from sel_edge.cli.options import budget_option, threads_option
@@ -57,7 +58,7 @@ MAX_SEED = 2**31 - 1
 )
 @click.option(
     "--days",
-    type=click.FloatRange(0, 3650, min_open=True),
+    type=FiniteRange(0, 3650, min_open=True),
     default=7,
     show_default=True,
     help="Virtual ones.",
@@ -78,14 +79,14 @@ MAX_SEED = 2**31 - 1
 )
 @click.option(
     "--ambient-c",
-    type=click.FloatRange(-60, 80),
+    type=FiniteRange(-60, 80),
     default=25,
     show_default=True,
     help="Temperature of the air.",
 )
 @click.option(
     "--celsius-max",
-    type=click.FloatRange(-60, 150),
+    type=FiniteRange(-60, 150),
     help=f"Nothing is learned from there on; default: the budget's, else {CELSIUS_MAX:g}.",
 )
 @budget_option

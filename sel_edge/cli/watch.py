@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
 from sel_edge.bundle.bundle import open_bundle
+from sel_edge.cli.finite import FiniteRange
 from sel_edge.cli.options import threads_option
 from sel_edge.core.errors import ConfigError
 from sel_edge.core.files import require_free, storage_errors, write_atomic
@@ -20,7 +21,7 @@ from sel_edge.report.wording import counted, duration, percent, printable
 REPORT_FILE = "report.json"
 CAP = re.compile(r"(\d+(?:\.\d+)?)\s*(%|kB|MB|GB|B)?")
 UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
-roll_type = click.FloatRange(0.0, 60.0)
+roll_type = FiniteRange(0.0, 60.0)
 
 
 @click.command("watch")

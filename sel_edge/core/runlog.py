@@ -25,8 +25,13 @@ HISTORY_FILE = "history.csv"
 SAMPLES_FILE = "samples.npz"
 FILES = (RUN_FILE, HISTORY_FILE, SAMPLES_FILE)
 
-# What every reader of a run relies on.
-NEEDED = ("finished", "recipe", "data", "model", "seed", "init", "device", "precision", "energy")
+# What readers of a run, and what goes on with it, rely on.
+NEEDED = (
+    *("finished", "recipe", "seed", "init", "device", "precision", "threads"),
+    *("data.spec", "data.sha256", "data.classes", "data.n_train", "data.n_test", "data.holdout"),
+    *("data.mean", "data.std", "model.name", "model.width", "model.channels"),
+    *("energy.meter", "energy.origin"),
+)
 
 HistoryRow = dict[str, float | int | str]
 
@@ -128,19 +133,19 @@ def read_run(path: Path) -> RunLog:
     Raises:
         RunDirectoryError: `path` holds no run, or one that cannot be read.
     """
-    if not (path / RUN_FILE).is_file():
-        raise RunDirectoryError(
-            f"{path} holds no {RUN_FILE}.",
-            "A directory written by `sel-edge pretrain` is expected.",
-            "Check the path, or run `sel-edge pretrain --out` first.",
-        )
     try:
+        if not (path / RUN_FILE).is_file():
+            raise RunDirectoryError(
+                f"{path} holds no {RUN_FILE}.",
+                "A directory written by `sel-edge pretrain` is expected.",
+                "Check the path, or run `sel-edge pretrain --out` first.",
+            )
         info = json.loads((path / RUN_FILE).read_text(encoding="utf-8"))
         history = read_history(path / HISTORY_FILE) if (path / HISTORY_FILE).exists() else []
         schema = info["schema"]
-        missing = [key for key in NEEDED if key not in info]
+        missing = [path for path in NEEDED if not _holds(info, path.split("."))]
         if schema == SCHEMA and missing:
-            raise ValueError(f"run.json has no {missing[0]!r}")
+            raise ValueError(f"run.json has no {missing[0]}")
         if schema == SCHEMA and not isinstance(info["data"].get("classes"), list):
             raise ValueError("run.json names no classes")
     except (ValueError, KeyError, TypeError, AttributeError, OSError, csv.Error) as error:
@@ -156,6 +161,13 @@ def read_run(path: Path) -> RunLog:
             "Use the version that wrote it, or pretrain again.",
         )
     return RunLog(path, info, history)
+
+
+def _holds(info: Any, keys: list[str]) -> bool:
+    """Whether there is such a key, such a key in what it leads to, and so on."""
+    if not keys:
+        return True
+    return isinstance(info, dict) and keys[0] in info and _holds(info[keys[0]], keys[1:])
 
 
 def read_history(path: Path) -> list[HistoryRow]:

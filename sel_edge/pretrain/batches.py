@@ -24,6 +24,9 @@ from sel_edge.pretrain.recipe import Recipe
 # Images of one evaluation step at 32x32; fewer where images are larger, to bound the memory.
 EVALUATION_PIXELS = 500 * 32 * 32
 
+# What is looked at as a whole at once, of data that may fill half of the memory.
+SLICE_VALUES = 2**22
+
 # Of a GPU's free memory, what the frames may take; the rest is for the network and its activations.
 RESIDENT_SHARE = 0.5
 
@@ -135,7 +138,10 @@ def fit_normalization(data: Dataset) -> Normalization:
     """
     if noun(data.frames.shape[1:]) == "signal":
         return _fit_signals(data.frames)
-    counts = [np.bincount(c.ravel(), minlength=256) for c in np.moveaxis(data.images, 3, 0)]
+    counts = np.zeros((data.images.shape[3], 256), dtype=np.int64)
+    for images in _slices(data.images):
+        for count, channel in zip(counts, np.moveaxis(images, 3, 0), strict=True):
+            count += np.bincount(channel.ravel(), minlength=256)
     levels = np.arange(256) / 255.0
     means = [float(np.average(levels, weights=count)) for count in counts]
     variances = [
@@ -148,9 +154,13 @@ def fit_normalization(data: Dataset) -> Normalization:
 def _fit_signals(signals: Frames) -> Normalization:
     means, deviations = list[float](), list[float]()
     for number in range(signals.shape[1]):
-        samples = signals[:, number].astype(np.float64)
+        channel = signals[:, number]
+        mean = sum(float(part.sum(dtype=np.float64)) for part in _slices(channel)) / channel.size
+        squares = sum(
+            float(np.square(part.astype(np.float64) - mean).sum()) for part in _slices(channel)
+        )
         # A channel that never changes tells nothing: it becomes zeros.
-        mean, std = float(samples.mean()), float(samples.std()) if np.ptp(samples) else 1.0
+        std = math.sqrt(squares / channel.size) if channel.min() < channel.max() else 1.0
         if not (abs(mean) <= MAX_LEVEL and MIN_STD <= std <= MAX_LEVEL):
             raise DataError(
                 f"Channel {number + 1} of the signals has the mean {mean:g} and the standard "
@@ -162,6 +172,13 @@ def _fit_signals(signals: Frames) -> Normalization:
         means.append(mean)
         deviations.append(std)
     return Normalization(tuple(means), tuple(deviations))
+
+
+def _slices(frames: Frames) -> Iterator[Frames]:
+    """Frames after frames, a few million values each."""
+    size = max(1, SLICE_VALUES // math.prod(frames.shape[1:]))
+    for start in range(0, len(frames), size):
+        yield frames[start : start + size]
 
 
 class Order:
@@ -248,9 +265,10 @@ def largest_part(frames: int, size: int) -> int:
     return math.ceil(frames / parts_of(frames, size))
 
 
-def share_of(frames: int, world: int) -> int:
-    """How many frames of a step the first of so many processes takes; no other takes more."""
-    return math.ceil(frames / world)
+def share_of(images: int, batch_size: int, world: int) -> int:
+    """How many frames the first of so many processes takes of a step over a pool of `images`; no
+    other takes more."""
+    return math.ceil(min(batch_size, images) / world)
 
 
 def evaluation_batch(frames: Frames) -> int:

@@ -36,7 +36,7 @@ def score_cold(setup: Setup, state: TrainState, ranks: Ranks) -> None:
 def _gamma_0(setup: Setup, state: TrainState, mask: GradientMask, ranks: Ranks) -> float:
     """The threshold of one batch's gradients, on a copy: fresh weights stay fresh.
 
-    Every process computes it.
+    Every process computes it. On a GPU the last bits may differ, and then so would the weights.
     """
     count = min(mask.batch_size, len(setup.train))
     rng = generator(setup.seed, "gamma_0")
@@ -47,4 +47,5 @@ def _gamma_0(setup: Setup, state: TrainState, mask: GradientMask, ranks: Ranks) 
         logits = fresh(setup.train.frames(chosen)).float()
     cross_entropy(logits, setup.train.labels[chosen]).backward()  # type: ignore[no-untyped-call]
     state.spent.executed_flops += setup.flops.at(setup.sides).training() * count * ranks.world
-    return initial_threshold(fresh, mask.percentile)
+    threshold = torch.tensor(initial_threshold(fresh, mask.percentile), dtype=torch.float64)
+    return float(ranks.least(threshold.to(setup.train.device)))

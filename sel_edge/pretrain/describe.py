@@ -21,12 +21,11 @@ from sel_edge.pretrain.batches import fit_normalization, largest_part, share_of,
 from sel_edge.pretrain.curriculum import stage_pool
 from sel_edge.pretrain.flops import count_flops, torch_training_flops
 from sel_edge.pretrain.initialize import Init, build_model
-from sel_edge.pretrain.memory import memory_errors
+from sel_edge.pretrain.memory import memory_errors, trial_pass
 from sel_edge.pretrain.model import model_for, parameter_count
 from sel_edge.pretrain.precision import (
     Arithmetic,
     Precision,
-    bare_step,
     can_compile,
     choose_arithmetic,
     choose_device,
@@ -89,11 +88,15 @@ def describe_run(
     device = choose_device(options.device)
     model = build_model(
         len(splits.train.classes), options.width, shape[0], options.init, options.seed, name
-    ).to(device)
-    arithmetic, timing = _arithmetic(options, model, shape, device, len(kept.labels), world)
-    flops, counted = count_flops(model, shape), torch_training_flops(model, shape)
-    if abs(flops.training() / counted - 1) > FLOPS_TOLERANCE:
-        raise RuntimeError(f"{flops.training()} FLOPs counted, {counted} by torch's counter")
+    )
+    share = share_of(len(kept), options.recipe.batch_size, world)
+    held = share if options.recipe.part_size else 0
+    trial = trial_pass(lambda: model, shape, Arithmetic(device, "fp32"), held)
+    with memory_errors(share, trial, world, options.recipe.part_size):
+        model.to(device)
+        arithmetic, timing = _arithmetic(options, model, shape, device, share)
+        work = _count_work(model, shape)
+    compiled = _pays_to_compile(options, len(kept)) and can_compile(device)
     return {
         "schema": runlog.SCHEMA,
         "finished": False,
@@ -105,9 +108,7 @@ def describe_run(
             "width": options.width,
             "channels": shape[0],
             "parameters": parameter_count(model),
-            "forward_macs": flops.forward // 2,
-            "training_flops": flops.training(),
-            "torch_training_flops": counted,
+            **work,
         },
         "init": options.init,
         "seed": options.seed,
@@ -115,14 +116,27 @@ def describe_run(
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "precision": arithmetic.precision,
         "layout": arithmetic.layout,
-        "compiled": arithmetic.compiled,
+        "compiled": compiled,
         "arithmetic_timing": timing,
         "threads": torch.get_num_threads(),
+        "processes": world,
         "machine": provenance.machine(),
         "versions": provenance.versions(),
         "commit": provenance.commit(),
         "energy": {"meter": meter.name, "origin": meter.origin},
         "totals": {},
+    }
+
+
+def _count_work(model: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
+    """What run.json says of the work for a frame, counted here and by torch."""
+    flops, counted = count_flops(model, shape), torch_training_flops(model, shape)
+    if abs(flops.training() / counted - 1) > FLOPS_TOLERANCE:
+        raise RuntimeError(f"{flops.training()} FLOPs counted, {counted} by torch's counter")
+    return {
+        "forward_macs": flops.forward // 2,
+        "training_flops": flops.training(),
+        "torch_training_flops": counted,
     }
 
 
@@ -145,28 +159,16 @@ def _about_data(splits: Splits, kept: Dataset, holdout: int) -> dict[str, Any]:
 
 
 def _arithmetic(
-    options: RunOptions,
-    model: nn.Module,
-    shape: tuple[int, ...],
-    device: torch.device,
-    images: int,
-    world: int,
+    options: RunOptions, model: nn.Module, shape: tuple[int, ...], device: torch.device, share: int
 ) -> tuple[Arithmetic, dict[str, float]]:
-    """What was asked for, or what is fastest here; compiled on a GPU where that pays."""
-    recipe, fp32 = options.recipe, Arithmetic(device, "fp32")
-    share = share_of(min(recipe.batch_size, images), world)
-    if options.precision == "auto":
+    """What was asked for, or what is fastest here for a process's share of a step."""
+    if options.precision != "auto":  # it comes in one layout: the same bits in every run
+        return Arithmetic(device, options.precision), {}
+    return choose_arithmetic(model, shape, largest_part(share, options.recipe.part_size), device)
 
-        def trial(smaller: int) -> None:
-            bare_step(model, shape, smaller, fp32)()
 
-        with memory_errors(share, trial, world, recipe.part_size):
-            size = largest_part(share, recipe.part_size)
-            arithmetic, timing = choose_arithmetic(model, shape, size, device)
-    else:  # a format that is named comes in one layout: the same bits in every run
-        arithmetic, timing = Arithmetic(device, options.precision), {}
-    worth_it = options.compile and images >= COMPILED_MIN_BATCHES * recipe.batch_size
-    return replace(arithmetic, compiled=worth_it and can_compile(device)), timing
+def _pays_to_compile(options: RunOptions, images: int) -> bool:
+    return options.compile and images >= COMPILED_MIN_BATCHES * options.recipe.batch_size
 
 
 def require_shares(batch_size: int, world: int) -> None:

@@ -22,15 +22,11 @@ class LayerFlops:
     """FLOPs of one layer for one frame.
 
     Attributes:
-        name: of the module.
-        operator: "conv" or "linear".
         part: of the network: 0 the stem, 1..8 the residual blocks, 9 the classifier.
         takes_input: whether it takes what comes into its part, and nothing within does.
         forward, weight_gradient, input_gradient: FLOPs; the first layer has no input gradient.
     """
 
-    name: str
-    operator: str
     part: int
     takes_input: bool
     forward: int
@@ -87,10 +83,9 @@ def count_flops(model: nn.Module, input_shape: tuple[int, ...]) -> NetworkFlops:
         else:
             assert isinstance(module, nn.Linear)  # noqa: S101 - only these are hooked
             forward = 2 * module.in_features * output[0].numel()
-        operator = "conv" if isinstance(module, nn.Conv1d | nn.Conv2d) else "linear"
         part, takes_input = _place(name)
         gradient = forward if found else 0
-        found.append(LayerFlops(name, operator, part, takes_input, forward, forward, gradient))
+        found.append(LayerFlops(part, takes_input, forward, forward, gradient))
 
     hooks = [
         module.register_forward_hook(lambda m, _, y, name=name: record(name, m, y))

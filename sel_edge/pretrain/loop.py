@@ -30,8 +30,9 @@ from sel_edge.pretrain.step import Stepper
 # Energy counters wrap around; a long epoch must not outlast one.
 MAX_SECONDS_BETWEEN_READINGS = 60.0
 
-# Epochs may be shorter than it takes to save one.
+# Epochs may be shorter than it takes to save one, or longer than anybody wants to lose.
 MIN_SECONDS_BETWEEN_CHECKPOINTS = 5.0
+MAX_SECONDS_BETWEEN_CHECKPOINTS = 300.0
 
 
 class RunInterruptedError(Exception):
@@ -111,8 +112,10 @@ class Trainer:
 
     def _run_stage(self, stage: Stage) -> None:
         """Train a stage from where the state stands to its end."""
+        begins = self.state.begins_stage
         practice = begin_stage(self.setup, self.state, stage, self._ranks)
-        self._charge()
+        if begins:
+            self._charge()
         self.state.spent.compile_seconds += warm_up(
             self.setup, self.state.model, self._network, practice, self._ranks
         )
@@ -143,7 +146,7 @@ class Trainer:
         checked = True
         for batch in order.batches(position.step, frames):
             done = (position.epoch + (position.step + 0.5) / order.steps) / setup.recipe.epochs
-            checked = self._stepper.take(batch, work, done)
+            checked = self._stepper.take(batch, work, min(1.0, done))  # extra epochs are beyond
             position.step += 1
             if checked:
                 self._look_up(order.steps)
@@ -153,7 +156,7 @@ class Trainer:
             self._look_up(order.steps)
 
     def _look_up(self, steps: int) -> None:
-        """Between two of the `steps` of an epoch: tell, read the meter, stop if asked to."""
+        """Between two of the `steps` of an epoch: tell, read the meter, save, stop if asked to."""
         assert self.state.sums is not None  # noqa: S101 - the epoch made them
         self.observer.step_done(self.state.position, steps, self.state.sums)
         if time.perf_counter() - self._clock[0] > MAX_SECONDS_BETWEEN_READINGS:
@@ -161,6 +164,8 @@ class Trainer:
         if self._ranks.any(self._stop_requested()):
             self._checkpoint()
             raise RunInterruptedError
+        if self._ranks.any(time.perf_counter() - self._saved > MAX_SECONDS_BETWEEN_CHECKPOINTS):
+            self._checkpoint()
 
     def _finish_epoch(self, practice: Practice) -> None:
         """Evaluate, write the history row, save."""
@@ -232,8 +237,8 @@ class Trainer:
         """Add the time since the last call to what was spent, and keep its energy for `_gather`."""
         now = (time.perf_counter(), self.setup.meter.read_j())
         self.state.spent.seconds += now[0] - self._clock[0]
-        # What measures a whole machine counts all of its processes, and is read by one.
-        if self._ranks.leads or self.setup.meter_is_own:
+        # What measures a whole machine counts all of its processes, and is read by one of them.
+        if self._ranks.local == 0 or self.setup.meter_is_own:
             self._joules += now[1] - self._clock[1]
         self._clock = now
 
@@ -255,6 +260,5 @@ class Trainer:
 
     def _write(self) -> None:
         """Let the leader save what all know."""
-        if self._ranks.leads:
-            self._save()
+        self._ranks.led(self._save)
         self._saved = time.perf_counter()

@@ -5,10 +5,18 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
+from torch import nn
 
 from sel_edge.core.errors import ConfigError
+from sel_edge.pretrain.precision import Arithmetic, bare_step
+
+EXHAUSTED = (
+    *("DefaultCPUAllocator", "could not create a", "could not execute a"),
+    *("CUDA error: out of memory", "ALLOC_FAILED"),
+)
 
 
 @contextmanager
@@ -29,10 +37,10 @@ def memory_errors(
     try:
         yield
         return
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not _is_exhausted(error):
             raise
-        said = str(error).splitlines()[0]
+        said = (str(error) or "no more is to be had").splitlines()[0]
         # The frames of the failed step hold its activations, which are in the way of a trial.
         traceback.clear_frames(error.__traceback__)
     if part_size:
@@ -62,10 +70,35 @@ def memory_errors(
     )
 
 
-def _is_exhausted(error: RuntimeError) -> bool:
-    """Whether it says so: CUDA, torch's allocator, or oneDNN, which cannot make something then."""
-    said = ("DefaultCPUAllocator", "could not create a", "could not execute a")
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in said)
+def trial_pass(
+    build: Callable[[], nn.Module],
+    input_shape: tuple[int, ...],
+    arithmetic: Arithmetic,
+    held: int = 0,
+) -> Callable[[int], object]:
+    """A trial for `memory_errors`.
+
+    Args:
+        build: makes a network like the run's.
+        input_shape: of a frame: channels, height, width, or channels, length.
+        arithmetic: of the run; nothing is compiled for a trial.
+        held: frames of a step that lie in memory while some of them pass.
+    """
+
+    def trial(frames: int) -> None:
+        others = torch.empty(held, *input_shape, device=arithmetic.device)
+        bare_step(build(), input_shape, frames, replace(arithmetic, compiled=False))()
+        del others
+
+    return trial
+
+
+def _is_exhausted(error: RuntimeError | MemoryError) -> bool:
+    """Whether it says so: Python, CUDA and its libraries, torch's allocator, or oneDNN, which
+    cannot make something then."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(words in str(error) for words in EXHAUSTED)
 
 
 def _halves(size: int) -> Iterator[int]:
@@ -80,7 +113,7 @@ def _fits(frames: int, trial: Callable[[int], object]) -> bool:
     torch.cuda.empty_cache()
     try:
         trial(frames)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not _is_exhausted(error):
             raise
         return False

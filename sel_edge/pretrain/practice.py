@@ -77,7 +77,7 @@ def begin_stage(setup: Setup, state: TrainState, stage: Stage, ranks: Ranks) -> 
     Counts what kept views cost when the stage begins. That an interrupted run computes them again
     is not counted: its totals are those of the run that was not interrupted.
     """
-    begins = state.position.stage_epoch == 0 and state.sums is None
+    begins = state.begins_stage
     recipe, labels = setup.recipe, setup.train.data.labels
     if recipe.selects and recipe.scores == "losses" and begins:
         state.scores = state.remembered.last_losses().cpu().numpy()

@@ -95,7 +95,8 @@ def choose_device(requested: str) -> torch.device:
         raise ConfigError(
             f"The device {requested!r} cannot be used: {str(error).splitlines()[0]}.",
             "auto, cpu, cuda or cuda:N is expected.",
-            "Leave --device out to use what this machine has.",
+            "Leave --device out to use what this machine has. A run goes on where there is a "
+            "device like the one that it was begun on.",
         ) from error
     return device
 

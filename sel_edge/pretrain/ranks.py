@@ -29,11 +29,13 @@ class Ranks:
     Attributes:
         rank: of this process, from 0.
         world: how many there are.
+        local: of this process among those of its machine, from 0.
         device: that they talk with each other on.
     """
 
     rank: int = 0
     world: int = 1
+    local: int = 0
     device: torch.device = CPU
 
     @property
@@ -74,7 +76,7 @@ class Ranks:
                 failure = error
         if self.any(failure is not None):
             raise failure or ConfigError(
-                "The first of the processes could not begin.",
+                "The first of the processes could not go on.",
                 "",
                 "It says why; see above or below.",
             )
@@ -85,11 +87,6 @@ class Ranks:
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
 
-    def wait(self) -> None:
-        """Until all have come here."""
-        if self.world > 1:
-            dist.barrier()
-
     def spread(self, model: nn.Module, whole: bool) -> nn.Module:
         """The model with gradients that are the mean over all processes.
 
@@ -99,7 +96,10 @@ class Ranks:
         """
         if self.world == 1:
             return model
-        return DistributedDataParallel(model, find_unused_parameters=not whole)
+        # Statistics are the leader's after every epoch; see `as_the_leader`.
+        return DistributedDataParallel(
+            model, find_unused_parameters=not whole, broadcast_buffers=False
+        )
 
     def sharing(self, network: nn.Module, last: bool) -> AbstractContextManager[object]:
         """The context of a part of a step: processes share what they learned with its last one.
@@ -122,6 +122,11 @@ def leads() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def group_size() -> int:
+    """How many processes torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def restarted() -> bool:
     """Whether torchrun started this process again, after one of the group had died."""
     return _restarts() > 0
@@ -134,7 +139,7 @@ def _restarts() -> int:
 @contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
     """Among the processes that torchrun started, or alone without it; `device` is this one's."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = group_size()
     if world == 1:
         yield ALONE
         return
@@ -147,6 +152,6 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world)
     try:
-        yield Ranks(rank, world, device)
+        yield Ranks(rank, world, int(os.environ.get("LOCAL_RANK", "0")), device)
     finally:
         dist.destroy_process_group()

@@ -165,15 +165,18 @@ class Recipe:
         return not whole or self.images_per_class_max > 0
 
     def scaled(self, epochs_scale: float) -> Recipe:
-        """The same recipe with every stage's epochs multiplied, at least 1 each."""
-        return replace(
-            self,
-            stages=tuple(
-                replace(stage, epochs=max(1, round(stage.epochs * epochs_scale)))
-                for stage in self.stages
-            ),
-            steps_min=round(self.steps_min * epochs_scale),
+        """The same recipe with every stage's epochs multiplied, at least 1 each.
+
+        Raises:
+            ConfigError: that is more than a recipe may have.
+        """
+        stages = tuple(
+            replace(stage, epochs=max(1, round(stage.epochs * epochs_scale)))
+            for stage in self.stages
         )
+        scaled = replace(self, stages=stages, steps_min=round(self.steps_min * epochs_scale))
+        _check(scaled)
+        return scaled
 
     def lasting(self, images: int) -> Recipe:
         """The same recipe with the steps and epochs that it has on so many training images."""

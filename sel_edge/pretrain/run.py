@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,6 @@ from sel_edge.pretrain.describe import (
     RunOptions,
     describe_run,
     is_same_data,
-    require_shares,
     without_anchors,
 )
 from sel_edge.pretrain.evaluate import first_of_each_class, predict
@@ -50,17 +48,19 @@ from sel_edge.pretrain.flops import FlopsBySize
 from sel_edge.pretrain.initialize import Init, build_model
 from sel_edge.pretrain.loop import Observer, Trainer
 from sel_edge.pretrain.losses import loudness
-from sel_edge.pretrain.memory import memory_errors
+from sel_edge.pretrain.memory import memory_errors, trial_pass
 from sel_edge.pretrain.model import ResNet18, in_evaluation
 from sel_edge.pretrain.optimizer import new_optimizer
-from sel_edge.pretrain.precision import Arithmetic, bare_step, choose_device
+from sel_edge.pretrain.precision import Arithmetic, choose_device
 from sel_edge.pretrain.progress import EpochSums, Position, Spent
-from sel_edge.pretrain.ranks import Ranks, joined, leads
+from sel_edge.pretrain.ranks import Ranks, group_size, joined, leads
 from sel_edge.pretrain.recipe import recipe_from_dict
 from sel_edge.pretrain.remembered import Remembered
 from sel_edge.pretrain.state import Setup, TrainState
 
-SAMPLES_PER_CLASS = 20
+SAMPLES, SAMPLES_PER_CLASS = 2000, 20
+"""At most, for plots."""
+
 LOUDNESS_FRAMES = 1000
 
 
@@ -133,6 +133,24 @@ def resume_run(
         DataError: the data are not those the run began with.
     """
     info = read_run(out).info
+    _require_resumable(out, info, meter)
+    spec = data or info["data"]["spec"]
+    splits = load_splits(spec)
+    if not is_same_data(splits, info):
+        raise DataError(
+            f"The data {spec!r} are not those that this run began with.",
+            f"Content with SHA-256 {info['data']['sha256'][:16]}... is expected, and of it "
+            f"{info['data']['n_train']:,} frames to train on and {info['data']['n_test']:,} to "
+            "test with.",
+            "Put the original data back (with bad=skip, the version of Pillow counts too), or "
+            "start a new run.",
+        )
+    with joined(choose_device(info["device"])) as ranks, ExitStack() as held:
+        ranks.led(lambda: _hold(out, held))
+        return _train(out, splits, meter, observer, stop_requested, ranks)
+
+
+def _require_resumable(out: Path, info: dict[str, Any], meter: Meter) -> None:
     if info["finished"]:
         raise RunDirectoryError(
             f"The run in {out} is finished.",
@@ -149,21 +167,16 @@ def resume_run(
             "Measured and estimated joules are never added up.",
             "Resume as the user and on the machine that began the run.",
         )
-    spec = data or info["data"]["spec"]
-    splits = load_splits(spec)
-    if not is_same_data(splits, info):
-        raise DataError(
-            f"The data {spec!r} are not those that this run began with.",
-            f"Content with SHA-256 {info['data']['sha256'][:16]}... is expected, and of it "
-            f"{info['data']['n_train']:,} frames to train on and {info['data']['n_test']:,} to "
-            "test with.",
-            "Put the original data back (with bad=skip, the version of Pillow counts too), or "
-            "start a new run.",
+    begun_by, processes = info.get("processes", group_size()), group_size()
+    if begun_by != processes:
+        raise RunDirectoryError(
+            f"The run in {out} is trained by {begun_by} processes together, and here there are "
+            f"{processes}.",
+            "Another number would share steps in another way, and end in another result.",
+            f"Start as many: torchrun --nproc-per-node {begun_by} -m sel_edge pretrain --resume."
+            if begun_by > 1
+            else "Leave torchrun out.",
         )
-    with joined(choose_device(info["device"])) as ranks, ExitStack() as held:
-        require_shares(info["recipe"]["batch_size"], ranks.world)
-        ranks.led(lambda: _hold(out, held))
-        return _train(out, splits, meter, observer, stop_requested, ranks)
 
 
 def _train(
@@ -181,9 +194,11 @@ def _train(
     device = choose_device(info["device"])
     layout, compiled = info.get("layout", "contiguous"), info.get("compiled", False)
     arithmetic = Arithmetic(device, info["precision"], layout, compiled)
-    recipe, trial = info["recipe"], partial(_try_step, info, arithmetic)
-    share = share_of(min(recipe["batch_size"], info["data"]["n_train"]), ranks.world)
-    with memory_errors(share, trial, ranks.world, recipe.get("part_size", 0)):
+    recipe, shape = recipe_from_dict(info["recipe"]), channels_first(frame_shape(info))
+    share = share_of(info["data"]["n_train"], recipe.batch_size, ranks.world)
+    held = share if recipe.part_size else 0
+    trial = trial_pass(lambda: _build(info, "scratch"), shape, arithmetic, held)
+    with memory_errors(share, trial, ranks.world, recipe.part_size):
         setup, state = _restore(out, info, splits, meter, arithmetic, ranks)
         columns = history_columns(setup.train.data.classes, setup.recipe.staged)
 
@@ -193,9 +208,7 @@ def _train(
             _write_checkpoint(out, state)
 
         Trainer(setup, state, observer, save, stop_requested, ranks).run()
-        if ranks.leads:
-            _finish(out, info, setup, state)
-        ranks.wait()
+        ranks.led(lambda: _finish(out, info, setup, state))
     return read_run(out)
 
 
@@ -236,12 +249,6 @@ def _build(info: dict[str, Any], init: Init) -> ResNet18:
     return build_model(
         len(classes), model["width"], model["channels"], init, info["seed"], model["name"]
     )
-
-
-def _try_step(info: dict[str, Any], arithmetic: Arithmetic, batch_size: int) -> None:
-    """Take one step of so many frames with a network like the run's."""
-    shape = channels_first(frame_shape(info))
-    bare_step(_build(info, "scratch"), shape, batch_size, arithmetic)()
 
 
 def _write_checkpoint(out: Path, state: TrainState) -> None:
@@ -308,6 +315,7 @@ def _settle_loudness(setup: Setup, state: TrainState) -> None:
     count = min(LOUDNESS_FRAMES, len(setup.train))
     chosen = generator(setup.seed, "loudness").choice(len(setup.train), count, replace=False)
     parts = np.array_split(chosen, -(-count // evaluation_batch(setup.train.data.frames)))
+    state.spent.executed_flops += setup.flops.at(setup.sides).forward * count
     with in_evaluation(state.model), torch.no_grad():
         indices = (torch.from_numpy(part).to(setup.train.device) for part in parts)
         logits = torch.cat([state.model(setup.train.frames(part)) for part in indices])
@@ -319,7 +327,8 @@ def _settle_loudness(setup: Setup, state: TrainState) -> None:
 def _write_samples(out: Path, setup: Setup, state: TrainState) -> None:
     """Some test images and what became of them, for the plots of a comparison."""
     test = setup.test.data
-    chosen = first_of_each_class(test.labels, SAMPLES_PER_CLASS)
+    per_class = min(SAMPLES_PER_CLASS, max(1, SAMPLES // len(test.classes)))
+    chosen = first_of_each_class(test.labels, per_class)
     logits = predict(state.model, setup.test, setup.arithmetic)[chosen]
     probabilities = softmax(logits).astype(np.float32)
     runlog.write_samples(out, Samples(test.images[chosen], test.labels[chosen], probabilities))

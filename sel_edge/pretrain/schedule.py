@@ -13,12 +13,10 @@ def learning_rate(recipe: Recipe, done: float, loss: float) -> float:
 
     Args:
         recipe: what the run follows.
-        done: share of the planned steps that lie behind the middle of this one, 0..1; extra epochs
-            of a repeated stage stay at 1.
+        done: share of the planned steps that lie behind the middle of this one, 0..1.
         loss: of the step's batch, for `loss_gain`.
     """
     rate = recipe.learning_rate * (1.0 + recipe.loss_gain * loss)
     if recipe.schedule == "constant":
         return rate
-    done = min(done, 1.0)
     return rate * min(done / recipe.warm_up, (1.0 - done) / (1.0 - recipe.warm_up))

@@ -65,3 +65,8 @@ class TrainState:
     scores: NDArray[np.float32] | None = None
     curve: list[float] = field(default_factory=list)
     gamma_0: float = 0.0
+
+    @property
+    def begins_stage(self) -> bool:
+        """Whether the running stage has not had a step."""
+        return self.position.stage_epoch == 0 and self.sums is None

@@ -60,7 +60,7 @@ class Stepper:
         self._check_every = 1 if alone else CHECKED_EVERY_STEPS
 
     def take(self, batch: Batch, work: EpochWork, done: float) -> bool:
-        """One step; `done` is the share of the run that lies before its middle.
+        """One step; `done` is the share of the planned run that lies before its middle, 0..1.
 
         Returns:
             Whether the losses of all steps so far were looked at.

@@ -47,10 +47,10 @@ def load_trained(out: Path) -> Trained:
         RunDirectoryError: the run is unfinished or its weights are damaged.
     """
     run = read_run(out)
-    if not (out / MODEL_FILE).exists():
+    if not (run.info["finished"] and (out / MODEL_FILE).exists()):
         raise RunDirectoryError(
             f"The run in {out} is not finished.",
-            f"A finished run holds {MODEL_FILE}.",
+            f"A finished run, with its {MODEL_FILE}, is expected.",
             f"Finish it with `sel-edge pretrain --resume --out {out}`.",
         )
     described, tensors = run.info["model"], read_tensors(out / MODEL_FILE).tensors

@@ -1,6 +1,7 @@
 """Whatever a user gets wrong ends in one clear paragraph, a documented code, and nothing lost."""
 
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -197,6 +198,43 @@ def test_a_place_that_cannot_be_written(call, tmp_path, place):
     assert result.code in (5, 8)
     result.says("another")
     assert (tmp_path / "file").read_text() == "dear"
+
+
+@pytest.mark.parametrize("place", ["file/run", "none", "x" * 300])
+def test_a_place_that_holds_no_run_to_go_on_with(call, tmp_path, place):
+    (tmp_path / "file").write_text("dear")
+    result = call("pretrain", "--resume", "--out", tmp_path / place)
+    assert result.code == 5
+    result.says("run.json")
+
+
+@pytest.mark.parametrize("key", ["threads", "data.sha256", "energy.meter", "model.width"])
+def test_a_run_log_that_lacks_something(call, workshop, tmp_path, key):
+    shutil.copytree(workshop / "dense", tmp_path / "run")
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    *outer, last = key.split(".")
+    del (info[outer[0]] if outer else info)[last]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(info))
+    result = call("pretrain", "--resume", "--out", tmp_path / "run")
+    assert result.code == 5
+    result.says(f"run.json has no {key}")
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "command", [["pretrain", "--out", "none", "--epochs-scale"], ["simulate", "none", "--days"]]
+)
+def test_numbers_are_finite(call, command, number):
+    result = call(*command, number)
+    assert result.code == 2 and f"Invalid value for '{command[-1]}'" in result.err
+
+
+def test_more_steps_than_a_recipe_may_have(call, tmp_path):
+    longer = ["--set", "steps_min = 1000000", "--epochs-scale", "2"]
+    result = call("pretrain", "--data", DATA, "--out", tmp_path / "run", *QUICK, *longer)
+    assert result.code == 6
+    result.says("steps_min")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_bundle_that_is_not_there_leaves_no_state_behind(call, tmp_path):

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from sel_edge.core.runlog import read_run
@@ -32,6 +33,8 @@ RECIPE = (
     " {name = 'Frozen', start = 0.0, end = 1.0, epochs = 3, frozen = 3, views = 2}]",
 )
 SECONDS_MAX = 180
+FILE_KIB = 200
+"""A run log is smaller, a checkpoint larger."""
 
 
 def command(out: Path, *more: str, data: str = "digits") -> list[str]:
@@ -160,6 +163,50 @@ def test_the_default_recipe_reaches_the_same_by_two_processes(tmp_path: Path) ->
         assert done.returncode == 0, done.stderr
         reached.append(read_run(out).info["totals"]["test_full_acc"])
     assert min(reached) > 0.9 and abs(reached[0] - reached[1]) < 0.03
+
+
+def test_two_processes_take_the_step_that_one_takes(tmp_path: Path) -> None:
+    """Of a network that is frozen but for its classifier, a step does not depend on who takes it:
+    statistics are fixed, and the gradient is the mean over all frames."""
+    stages = "stages = [{name = 'All', start = 0.0, end = 1.0, epochs = 2, frozen = 9}]"
+    more = ("--set", stages, "--set", "recall = 0.0")
+    own = [sys.executable, "-m", "sel_edge", *command(tmp_path / "one", *more)]
+    for asked in (own, torchrun(command(tmp_path / "two", *more))):
+        done = run(asked)
+        assert done.returncode == 0, done.stderr
+    one, two = (load_file(tmp_path / name / MODEL_FILE) for name in ("one", "two"))
+    for name in ("fc.weight", "fc.bias"):
+        torch.testing.assert_close(one[name], two[name])
+
+
+def test_the_published_method_masks_alike_in_both(tmp_path: Path) -> None:
+    """Its curriculum, threshold and rate come from numbers that both must have."""
+    reached = []
+    for name in ("one", "two"):
+        changes = ["crop_padding = 1", "flip = false", "gate = 'none'"]
+        settings = [part for change in changes for part in ("--set", change)]
+        fixed = ["--data", "digits", "--width", "8", "--precision", "fp32", "--device", "cpu"]
+        asked = ["pretrain", "--recipe", "sel-paper", "--epochs-scale", "0.2", *fixed, *settings]
+        asked += ["--out", str(tmp_path / name)]
+        done = run(torchrun(asked) if name == "two" else [sys.executable, "-m", "sel_edge", *asked])
+        assert done.returncode == 0, done.stderr
+        reached.append(read_run(tmp_path / name))
+    one, two = reached
+    assert one.info["totals"]["gamma_0"] == pytest.approx(two.info["totals"]["gamma_0"], rel=1e-4)
+    assert [row["images"] for row in one.history] == [row["images"] for row in two.history]
+    for row, other in zip(one.history, two.history, strict=True):
+        assert row["sparsity"] == pytest.approx(other["sparsity"], abs=0.02)
+
+
+def test_a_disk_on_which_the_leader_cannot_write_ends_both_in_one_clear_paragraph(
+    tmp_path: Path,
+) -> None:
+    limited = ["bash", "-c", f'ulimit -f {FILE_KIB}; exec "$@"', "bash"]
+    done = run([*limited, *torchrun(command(tmp_path / "run"))])
+    said = " ".join(done.stderr.split())
+    assert done.returncode != 0
+    assert "File too large" in said and "could not go on" in said
+    assert "Connection closed" not in said
 
 
 def test_steps_too_small_to_be_shared_are_refused(tmp_path: Path) -> None:

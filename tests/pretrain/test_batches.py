@@ -1,5 +1,7 @@
 """Batches: everything once per epoch, the same from any step on, the same for any processes."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sel_edge.data.dataset import Dataset
+from sel_edge.pretrain import batches
 from sel_edge.pretrain.batches import (
     Batch,
     Normalization,
@@ -125,6 +128,25 @@ def test_normalized_training_images_have_mean_0_and_deviation_1():
     assert x.shape == (50, 3, 6, 5) and x.dtype == torch.float32
     assert x.mean(dim=(0, 2, 3)).numpy() == pytest.approx(np.zeros(3), abs=1e-4)
     assert x.std(dim=(0, 2, 3), correction=0).numpy() == pytest.approx(np.ones(3), abs=1e-4)
+
+
+def test_mean_and_deviation_need_little_memory_beside_the_data(monkeypatch):
+    """Data may fill half of the memory."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (1000, 32, 32, 1), dtype=np.uint8)
+    signals = rng.normal(3, 2, (1000, 2, 500)).astype(np.float32)
+    monkeypatch.setattr(batches, "SLICE_VALUES", 20_000)
+    for frames, scale in ((images, 255), (signals, 1)):
+        data = Dataset(frames, np.arange(1000, dtype=np.int64) % 2, ("a", "b"))
+        tracemalloc.start()
+        found = fit_normalization(data)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < frames.nbytes / 2
+        by_channel = np.moveaxis(frames, 3 if frames.ndim == 4 else 1, 0) / scale
+        every = tuple(range(1, frames.ndim))
+        assert found.mean == pytest.approx(by_channel.mean(axis=every, dtype=np.float64))
+        assert found.std == pytest.approx(by_channel.std(axis=every, dtype=np.float64))
 
 
 def test_frames_come_in_the_layout_of_the_arithmetic():

@@ -12,8 +12,12 @@ import pytest
 import torch
 
 from sel_edge.core.errors import ConfigError
-from sel_edge.core.runlog import read_run
-from sel_edge.pretrain.memory import memory_errors
+from sel_edge.core.runlog import RUN_FILE, read_run
+from sel_edge.pretrain import describe
+from sel_edge.pretrain.initialize import build_model
+from sel_edge.pretrain.memory import memory_errors, trial_pass
+from sel_edge.pretrain.precision import Arithmetic
+from tests.pretrain.conftest import small_recipe, train
 
 LIMITED = """
 import resource, sys
@@ -71,6 +75,10 @@ def exhausted(_: int) -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nAnd more.")
 
 
+def exhausted_by(*_: object) -> None:
+    exhausted(2)
+
+
 def test_where_nothing_fits_the_network_is_too_large():
     with pytest.raises(ConfigError, match="--width"), memory_errors(64, exhausted):
         exhausted(64)
@@ -100,6 +108,37 @@ def test_what_passes_in_parts_gets_advice_on_the_parts(batch_size, part_size, fi
     found = pytest.raises(ConfigError, match=re.escape(said))
     with found, memory_errors(batch_size, trial, part_size=part_size):
         exhausted(batch_size)
+
+
+def test_what_lies_in_memory_while_a_part_passes_is_tried_too():
+    model = build_model(2, 8, 1, "scratch", 0)
+    for held, fits in ((64, True), (10**15, False)):
+        trial = trial_pass(lambda: model, (1, 8, 8), Arithmetic(torch.device("cpu"), "fp32"), held)
+        said = "part_size=8" if fits else "--width"
+        with pytest.raises(ConfigError, match=said), memory_errors(64, trial, part_size=16):
+            exhausted(64)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ],
+)
+def test_it_is_known_by_whatever_says_so(error):
+    with pytest.raises(ConfigError, match="Memory ran out"), memory_errors(64, exhausted):
+        raise error
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+def test_the_first_pass_of_all_may_be_too_large_already(tmp_path, monkeypatch, precision):
+    monkeypatch.setattr(describe, "torch_training_flops", exhausted_by)
+    with pytest.raises(ConfigError, match="Memory ran out"):
+        train(tmp_path / "run", small_recipe("dense", 0.01), precision=precision)
+    assert not (tmp_path / "run" / RUN_FILE).exists()
 
 
 def test_other_errors_pass():

@@ -24,10 +24,13 @@ from sel_edge.data.sources import load_splits
 from sel_edge.energy.meter import open_meter
 from sel_edge.energy.profile import load_profile
 from sel_edge.energy.system import System
+from sel_edge.pretrain import loop, step
 from sel_edge.pretrain.checkpoint import CHECKPOINT_FILE, MODEL_FILE
 from sel_edge.pretrain.describe import without_anchors
 from sel_edge.pretrain.loop import RunInterruptedError
 from sel_edge.pretrain.run import resume_run, start_run
+from sel_edge.pretrain.schedule import learning_rate
+from sel_edge.pretrain.step import Stepper
 from sel_edge.pretrain.trained import anchor_indices, load_trained
 from tests.pretrain.conftest import (
     FOUR_DIGITS,
@@ -186,9 +189,47 @@ def test_joules_of_two_meters_are_never_added_up(tmp_path):
         resume_run(out, other, Quiet(), never)
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
+def test_a_run_goes_on_with_as_many_processes_as_it_began_with(tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(RunInterruptedError):
+        start_run(out, small_options(small_recipe("dense", 0.1)), open_meter(), Quiet(), after(3))
+    info = read_run(out).info
+    assert info["processes"] == 1
+    runlog.write_info(out, info | {"processes": 2})
+    with pytest.raises(RunDirectoryError, match="torchrun --nproc-per-node 2"):
+        resume_run(out, open_meter(), Quiet(), never)
+    runlog.write_info(out, info)
+    assert resume_run(out, open_meter(), Quiet(), never).info["finished"]
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_a_loss_that_is_no_number_names_batch_step_and_rate(tmp_path, monkeypatch, every):
+    """However many steps pass before losses are looked at."""
+    taken: list[tuple[list[int], float]] = []
+    take, losses = Stepper.take, step.sample_losses
+
+    def watched(self: Stepper, batch, work, done):
+        self._check_every = every
+        taken.append((batch.chosen[:5].tolist(), learning_rate(self._setup.recipe, done, 0.0)))
+        return take(self, batch, work, done)
+
+    def broken(*args):
+        return losses(*args) * (float("nan") if len(taken) == 3 else 1.0)
+
+    monkeypatch.setattr(Stepper, "take", watched)
+    monkeypatch.setattr(step, "sample_losses", broken)
+    with pytest.raises(DivergenceError) as caught:
+        train(tmp_path / "run", small_recipe("dense-strong", 1.0, "batch_size = 64"))
+    assert len(taken) == max(3, every)
+    images, rate = taken[2]
+    assert "loss became nan in epoch 1, step 3," in caught.value.found
+    assert f"learning rate of {rate:.3g}," in caught.value.found
+    assert f"a batch of {', '.join(map(str, images))} and 59 more" in caught.value.found
+
+
+def test_a_rate_that_is_too_high_stops_the_run(tmp_path):
     recipe = small_recipe("dense", 1.0, "learning_rate = 9.9", "loss_gain = 100.0")
-    with pytest.raises(DivergenceError, match="learning"):
+    with pytest.raises(DivergenceError, match="a learning rate of"):
         train(tmp_path / "run", recipe)
 
 
@@ -308,9 +349,57 @@ def test_an_unfinished_run_cannot_be_exported(tmp_path):
         load_trained(out)
 
 
+def test_a_run_that_was_killed_before_its_last_write_is_not_finished(tmp_path, monkeypatch):
+    """Its network is there, and run.json does not say yet what it reached."""
+    out, written = tmp_path / "run", []
+
+    def killed(folder, info):
+        if written:
+            raise KeyboardInterrupt
+        written.append(info)
+        write_info(folder, info)
+
+    write_info = runlog.write_info
+    monkeypatch.setattr(runlog, "write_info", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(out, small_recipe("dense", 0.01))
+    monkeypatch.undo()
+    assert (out / MODEL_FILE).exists()
+    with pytest.raises(RunDirectoryError, match="not finished"):
+        load_trained(out)
+    resume_run(out, open_meter(), Quiet(), never)
+    load_trained(out)
+
+
 def test_a_holdout_that_leaves_nothing_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="--holdout"):
         train(tmp_path / "run", small_recipe("dense", 0.01), holdout=5000)
+
+
+class Killer(Quiet):
+    """Ends the process at a step, as a kill would."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at = at
+        self.steps: list[int] = []
+
+    def step_done(self, position, steps, sums):
+        self.steps.append(position.step)
+        if len(self.steps) == self.at:
+            raise KeyboardInterrupt
+
+
+def test_a_kill_costs_no_more_of_a_long_epoch_than_since_the_last_checkpoint(tmp_path, monkeypatch):
+    recipe = small_recipe("dense-strong", 0.1, "batch_size = 32")
+    train(tmp_path / "whole", recipe)
+    monkeypatch.setattr(loop, "MAX_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", recipe, Killer(at=9))
+    after_kill = Killer(at=-1)
+    resume_run(tmp_path / "cut", open_meter(), after_kill, never)
+    assert after_kill.steps[0] == 9  # the eighth was saved, and the ninth is taken again
+    assert_same_bits(tmp_path / "whole", tmp_path / "cut")
 
 
 @pytest.mark.parametrize("failing", range(2))

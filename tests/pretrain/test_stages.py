@@ -1,10 +1,14 @@
 """Stages leave work out: what they do, what they count, and how they are interrupted."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from sel_edge.core.errors import GateError
 from sel_edge.core.runlog import read_run
 from sel_edge.data.sources import load_splits
 from sel_edge.energy.meter import open_meter
@@ -14,7 +18,12 @@ from sel_edge.pretrain.evaluate import accuracy, predict
 from sel_edge.pretrain.flops import count_flops
 from sel_edge.pretrain.initialize import build_model
 from sel_edge.pretrain.loop import RunInterruptedError
+from sel_edge.pretrain.practice import Practice, epoch_work
 from sel_edge.pretrain.precision import Arithmetic
+from sel_edge.pretrain.progress import Position
+from sel_edge.pretrain.ranks import ALONE
+from sel_edge.pretrain.recipe import load_recipe
+from sel_edge.pretrain.remembered import Remembered
 from sel_edge.pretrain.run import resume_run, start_run
 from sel_edge.pretrain.trained import load_trained
 from tests.pretrain.conftest import (
@@ -28,6 +37,8 @@ from tests.pretrain.conftest import (
     train,
     train_in_pieces,
 )
+
+FP32 = Arithmetic(torch.device("cpu"), "fp32")
 
 
 def staged(*stages: str) -> str:
@@ -195,8 +206,28 @@ def test_a_pool_widens_by_what_training_found_easy(tmp_path):
     assert len(scores) == every and scores.isfinite().all()
 
 
-def test_a_pool_of_which_nothing_would_remain_is_left_whole(tmp_path):
-    recipe = small_recipe(
-        "dense", 0.2, "images_per_class_max = 2", staged("epochs = 4, spare = 0.99")
-    )
-    assert train(tmp_path / "run", recipe).info["totals"]["images"] >= 4 * 2
+@pytest.mark.parametrize(("losses", "remain"), [([0, 0, 0, 10], 4), ([0, 0, 9, 10], 2)])
+def test_a_pool_of_which_nothing_would_remain_is_left_whole(losses, remain):
+    """A step needs two images, and one network without them."""
+    setup = SimpleNamespace(recipe=load_recipe("dense"), seed=0, arithmetic=FP32)
+    before = torch.tensor([losses, [torch.inf] * 4], dtype=torch.float32)
+    state = SimpleNamespace(remembered=SimpleNamespace(losses=before), position=Position())
+    stage = replace(setup.recipe.stages[0], spare=1 - 1e-12)
+    work = epoch_work(setup, state, Practice(stage, np.arange(4), (8, 8), None), ALONE)
+    assert len(work.pool) == remain
+    assert work.weights.tolist() == [float(n in work.pool) for n in range(4)]
+
+
+def test_labels_recalled_in_extra_epochs_weigh_no_more_than_in_the_last(tmp_path, monkeypatch):
+    shares, recalled = [], Remembered.recalled
+
+    def watched(self, chosen, share):
+        shares.append(share)
+        return recalled(self, chosen, share)
+
+    monkeypatch.setattr(Remembered, "recalled", watched)
+    stages = "stages = [{name = 'all', start = 0.0, end = 1.0, epochs = 1, threshold = 1.0}]"
+    changes = ("recall = 1.0", "gate = 'repeat'", "extra_epochs_max = 2", "learning_rate = 1e-6")
+    with pytest.raises(GateError):
+        train(tmp_path / "run", small_recipe("dense", 1.0, stages, *changes))
+    assert max(shares) == 1.0 and shares.count(1.0) > len(shares) / 2
