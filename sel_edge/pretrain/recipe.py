@@ -170,13 +170,16 @@ class Recipe:
         Raises:
             ConfigError: that is more than a recipe may have.
         """
-        stages = tuple(
-            replace(stage, epochs=max(1, round(stage.epochs * epochs_scale)))
-            for stage in self.stages
-        )
-        scaled = replace(self, stages=stages, steps_min=round(self.steps_min * epochs_scale))
+        scaled = self._stretched(epochs_scale)
+        scaled = replace(scaled, steps_min=round(self.steps_min * epochs_scale))
         _check(scaled)
         return scaled
+
+    def _stretched(self, factor: float) -> Recipe:
+        stages = (
+            replace(stage, epochs=max(1, round(stage.epochs * factor))) for stage in self.stages
+        )
+        return replace(self, stages=tuple(stages))
 
     def lasting(self, images: int) -> Recipe:
         """The same recipe with the steps and epochs that it has on so many training images."""
@@ -190,7 +193,7 @@ class Recipe:
         steps = recipe.epochs * math.ceil(images / size)
         if steps >= self.steps_min:
             return recipe
-        return replace(recipe.scaled(self.steps_min / steps), steps_min=self.steps_min)
+        return recipe._stretched(self.steps_min / steps)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for run.json; `recipe_from_dict` reads it back."""

@@ -60,6 +60,13 @@ def test_few_images_are_practised_in_more_epochs(images):
     assert recipe.scaled(0.1).lasting(images).epochs <= max(longer.epochs * 0.2, len(recipe.stages))
 
 
+def test_as_many_steps_as_a_recipe_may_ask_for_are_met_by_few_images():
+    recipe = load_recipe("sel", ["steps_min = 1_000_000"])
+    assert recipe.lasting(2).epochs == pytest.approx(1_000_000, rel=0.01)
+    with pytest.raises(ConfigError, match="steps_min"):
+        recipe.scaled(2)
+
+
 @given(st.integers(2, 200_000))
 def test_few_images_have_smaller_steps_and_smaller_rates(images):
     recipe = load_recipe("sel")

@@ -24,7 +24,7 @@ def test_one_cycle_rises_to_the_rate_and_falls_to_zero() -> None:
     assert learning_rate(recipe, 1.0, 0.0) == 0.0
 
 
-@given(done=st.floats(0, 2), warm_up=st.floats(0.01, 0.99))
+@given(done=st.floats(0, 1), warm_up=st.floats(0.01, 0.99))
 def test_one_cycle_stays_between_zero_and_the_rate(done: float, warm_up: float) -> None:
     recipe = replace(ONE_CYCLE, warm_up=warm_up)
     assert 0.0 <= learning_rate(recipe, done, 0.0) <= recipe.learning_rate
