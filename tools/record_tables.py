@@ -122,6 +122,8 @@ CHANGED = {
     "sel:recall": "the network's own earlier answers in the labels (`recall`), no label smoothing",
     "sel:no-smoothing": "no label smoothing",
     "sel:mirrored-by-chance": "mirrored by chance (no `flip_in_turn`)",
+    "sel:zeros-around": "zeros beyond cropped images (`padding`)",
+    "sel:no-parts": "statistics of whole steps (no `part_size`)",
 }
 
 

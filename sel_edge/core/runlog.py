@@ -25,13 +25,8 @@ HISTORY_FILE = "history.csv"
 SAMPLES_FILE = "samples.npz"
 FILES = (RUN_FILE, HISTORY_FILE, SAMPLES_FILE)
 
-# What readers of a run, and what goes on with it, rely on.
-NEEDED = (
-    *("finished", "recipe", "seed", "init", "device", "precision", "threads"),
-    *("data.spec", "data.sha256", "data.classes", "data.n_train", "data.n_test", "data.holdout"),
-    *("data.mean", "data.std", "model.name", "model.width", "model.channels"),
-    *("energy.meter", "energy.origin"),
-)
+# What every reader of a run relies on.
+NEEDED = ("finished", "recipe", "data", "model", "seed", "init", "device", "precision", "energy")
 
 HistoryRow = dict[str, float | int | str]
 
@@ -143,9 +138,9 @@ def read_run(path: Path) -> RunLog:
         info = json.loads((path / RUN_FILE).read_text(encoding="utf-8"))
         history = read_history(path / HISTORY_FILE) if (path / HISTORY_FILE).exists() else []
         schema = info["schema"]
-        missing = [path for path in NEEDED if not _holds(info, path.split("."))]
+        missing = [key for key in NEEDED if key not in info]
         if schema == SCHEMA and missing:
-            raise ValueError(f"run.json has no {missing[0]}")
+            raise ValueError(f"run.json has no {missing[0]!r}")
         if schema == SCHEMA and not isinstance(info["data"].get("classes"), list):
             raise ValueError("run.json names no classes")
     except (ValueError, KeyError, TypeError, AttributeError, OSError, csv.Error) as error:
@@ -161,13 +156,6 @@ def read_run(path: Path) -> RunLog:
             "Use the version that wrote it, or pretrain again.",
         )
     return RunLog(path, info, history)
-
-
-def _holds(info: Any, keys: list[str]) -> bool:
-    """Whether there is such a key, such a key in what it leads to, and so on."""
-    if not keys:
-        return True
-    return isinstance(info, dict) and keys[0] in info and _holds(info[keys[0]], keys[1:])
 
 
 def read_history(path: Path) -> list[HistoryRow]:

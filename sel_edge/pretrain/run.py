@@ -58,6 +58,13 @@ from sel_edge.pretrain.recipe import recipe_from_dict
 from sel_edge.pretrain.remembered import Remembered
 from sel_edge.pretrain.state import Setup, TrainState
 
+NEEDED = {
+    "data": ("spec", "sha256", "n_train", "n_test", "holdout", "mean", "std"),
+    "model": ("name", "width", "channels"),
+    "energy": ("meter", "origin"),
+}
+"""What a run.json must say of these, if its run is to go on."""
+
 SAMPLES, SAMPLES_PER_CLASS = 2000, 20
 """At most, for plots."""
 
@@ -156,6 +163,14 @@ def _require_resumable(out: Path, info: dict[str, Any], meter: Meter) -> None:
             f"The run in {out} is finished.",
             "Only an interrupted run can be resumed.",
             "Use it as it is, or start another one in a new directory.",
+        )
+    parts = {part: info[part] if isinstance(info[part], dict) else {} for part in NEEDED}
+    missing = [f"{part}.{key}" for part in NEEDED for key in NEEDED[part] if key not in parts[part]]
+    if missing or "threads" not in info:
+        raise RunDirectoryError(
+            f"{out / runlog.RUN_FILE} has no {(*missing, 'threads')[0]}.",
+            "All that `sel-edge pretrain` wrote into it is needed to go on.",
+            "Restore it, or start another run in a new directory.",
         )
     # Of several processes, each has a meter of its own, and the leader's is on record.
     counted = (info["energy"]["meter"], info["energy"]["origin"])

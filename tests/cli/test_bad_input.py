@@ -211,7 +211,7 @@ def test_a_place_that_holds_no_run_to_go_on_with(call, tmp_path, place):
 @pytest.mark.parametrize("key", ["threads", "data.sha256", "energy.meter", "model.width"])
 def test_a_run_log_that_lacks_something(call, workshop, tmp_path, key):
     shutil.copytree(workshop / "dense", tmp_path / "run")
-    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    info = json.loads((tmp_path / "run" / "run.json").read_text()) | {"finished": False}
     *outer, last = key.split(".")
     del (info[outer[0]] if outer else info)[last]
     (tmp_path / "run" / "run.json").write_text(json.dumps(info))
