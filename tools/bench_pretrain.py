@@ -12,9 +12,9 @@ first was within 0.1 points of the final accuracy of `dense-strong`, means of al
 of what that spent in all; null if it never was. `against` says how every recipe ended beside each
 of `dense` and `dense-strong`. `int8_accuracy` is of the first seed, `ood_auroc_near` of one more
 run of each recipe, which never saw the classes --unseen: by default every fifth one; "" or --quick:
-no such run. With --runs the runs are kept, and an interrupted comparison goes on with those that are
-there, on the same machine, device and commit. --quick shows that all of it runs, not what is saved,
-since no stage has less than an epoch. Prints one JSON object as its last line, and nothing else
+no such run. With --runs the runs are kept, and an interrupted comparison goes on with those that
+are there, on the same machine, device and commit. --quick shows that all of it runs, not what is
+saved: no stage has less than an epoch. Prints one JSON object as its last line, and nothing else
 with --json.
 """
 
