@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -156,12 +155,6 @@ def _options(
     rungs: str, batch: int, frames: int, share: float, deep_from: str | None, optimizer: str
 ) -> LadderOptions:
     chosen = chosen_rungs(rungs)
-    if math.isnan(share):
-        raise ConfigError(
-            "The share of the channels is not a number.",
-            "A share above 0 and at most 1 is expected.",
-            "Correct --share.",
-        )
     if deep_from is not None and "deep" not in chosen:
         raise ConfigError(
             f"The rung deep, which would begin at {deep_from}, is not among {', '.join(chosen)}.",

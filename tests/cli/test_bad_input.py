@@ -222,7 +222,12 @@ def test_a_run_log_that_lacks_something(call, workshop, tmp_path, key):
 
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
 @pytest.mark.parametrize(
-    "command", [["pretrain", "--out", "none", "--epochs-scale"], ["simulate", "none", "--days"]]
+    "command",
+    [
+        ["pretrain", "--out", "none", "--epochs-scale"],
+        ["simulate", "none", "--days"],
+        ["export", "none", "--share"],
+    ],
 )
 def test_numbers_are_finite(call, command, number):
     result = call(*command, number)

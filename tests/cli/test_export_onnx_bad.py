@@ -160,7 +160,6 @@ BAD_INPUT: dict[str, tuple[Callable[[Path, Path], list[str]], int, list[str]]] =
     "a mean beyond all pixels": (options("--mean", "nan"), 6, ["'nan'"]),
     "a deviation of zero": (options("--std", "0"), 6, ["'0'", "1e-06"]),
     "too many numbers": (options("--mean", "1,2"), 6, ["2 numbers", "3 channels"]),
-    "a share that is no number": (options("--share", "nan"), 6, ["share"]),
     "a run too": (lambda folder, fruit: [str(folder)], 6, ["not clear what to export"]),
 }
 
