@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from sel_edge.core.errors import ConfigError, SelEdgeError
+from sel_edge.core.errors import ConfigError
 
 CPU = torch.device("cpu")
 
@@ -66,13 +66,13 @@ class Ranks:
         """Let the leader do something before all go on.
 
         Raises:
-            SelEdgeError: the leader's own, and in the others one that says so.
+            Exception: the leader's own, and in the others a ConfigError that says so.
         """
-        failure: SelEdgeError | None = None
+        failure: Exception | None = None
         if self.leads:
             try:
                 action()
-            except SelEdgeError as error:
+            except Exception as error:  # noqa: BLE001 - the others must not wait for ever
                 failure = error
         if self.any(failure is not None):
             raise failure or ConfigError(
@@ -152,6 +152,6 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world)
     try:
-        yield Ranks(rank, world, int(os.environ.get("LOCAL_RANK", "0")), device)
+        yield Ranks(rank, world, int(os.environ.get("LOCAL_RANK", rank)), device)
     finally:
         dist.destroy_process_group()

@@ -41,6 +41,7 @@ from sel_edge.pretrain.describe import (
     RunOptions,
     describe_run,
     is_same_data,
+    require_shares,
     without_anchors,
 )
 from sel_edge.pretrain.evaluate import first_of_each_class, predict
@@ -153,6 +154,7 @@ def resume_run(
             "start a new run.",
         )
     with joined(choose_device(info["device"])) as ranks, ExitStack() as held:
+        require_shares(info["recipe"]["batch_size"], ranks.world)
         ranks.led(lambda: _hold(out, held))
         return _train(out, splits, meter, observer, stop_requested, ranks)
 
