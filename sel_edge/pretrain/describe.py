@@ -90,8 +90,7 @@ def describe_run(
         len(splits.train.classes), options.width, shape[0], options.init, options.seed, name
     )
     share = share_of(len(kept), options.recipe.batch_size, world)
-    held = share if options.recipe.part_size else 0
-    trial = trial_pass(lambda: model, shape, Arithmetic(device, "fp32"), held)
+    trial = trial_pass(lambda: model, shape, Arithmetic(device, "fp32"))
     with memory_errors(share, trial, world, options.recipe.part_size):
         model.to(device)
         arithmetic, timing = _arithmetic(options, model, shape, device, share)

@@ -13,6 +13,10 @@ from torch import nn
 from sel_edge.core.errors import ConfigError
 from sel_edge.pretrain.precision import Arithmetic, bare_step
 
+Trial = Callable[[int, int], object]
+"""Passes so many frames at a time through a network of its own, there and back, while so many of a
+step lie in memory."""
+
 EXHAUSTED = (
     *("DefaultCPUAllocator", "could not create a", "could not execute a"),
     *("CUDA error: out of memory", "ALLOC_FAILED"),
@@ -21,13 +25,13 @@ EXHAUSTED = (
 
 @contextmanager
 def memory_errors(
-    batch_size: int, trial: Callable[[int], object], processes: int = 1, part_size: int = 0
+    batch_size: int, trial: Trial, processes: int = 1, part_size: int = 0
 ) -> Iterator[None]:
     """Turn exhausted memory into advice.
 
     Args:
         batch_size: frames of a process in a step of the run, at most.
-        trial: passes so many frames at a time through a network of its own, there and back.
+        trial: what to try.
         processes: that take each step together.
         part_size: of the recipe: how many frames at least pass at a time; 0: all of a step.
 
@@ -48,7 +52,8 @@ def memory_errors(
         passed = {size: min(batch_size, 2 * size - 1) for size in _halves(part_size)}
     else:
         passed = {size: size for size in _halves(batch_size)}
-    fitting = next((size for size, frames in passed.items() if _fits(frames, trial)), None)
+    held = batch_size if part_size else 0
+    fitting = next((size for size, frames in passed.items() if _fits(frames, held, trial)), None)
     if fitting is None:
         advice = "Use a smaller --width, smaller images (?size=32) or shorter signals."
     elif part_size:
@@ -71,21 +76,17 @@ def memory_errors(
 
 
 def trial_pass(
-    build: Callable[[], nn.Module],
-    input_shape: tuple[int, ...],
-    arithmetic: Arithmetic,
-    held: int = 0,
-) -> Callable[[int], object]:
+    build: Callable[[], nn.Module], input_shape: tuple[int, ...], arithmetic: Arithmetic
+) -> Trial:
     """A trial for `memory_errors`.
 
     Args:
         build: makes a network like the run's.
         input_shape: of a frame: channels, height, width, or channels, length.
         arithmetic: of the run; nothing is compiled for a trial.
-        held: frames of a step that lie in memory while some of them pass.
     """
 
-    def trial(frames: int) -> None:
+    def trial(frames: int, held: int) -> None:
         others = torch.empty(held, *input_shape, device=arithmetic.device)
         bare_step(build(), input_shape, frames, replace(arithmetic, compiled=False))()
         del others
@@ -108,11 +109,11 @@ def _halves(size: int) -> Iterator[int]:
         yield size
 
 
-def _fits(frames: int, trial: Callable[[int], object]) -> bool:
+def _fits(frames: int, held: int, trial: Trial) -> bool:
     """Whether a trial survives so many frames."""
     torch.cuda.empty_cache()
     try:
-        trial(frames)
+        trial(frames, held)
     except (RuntimeError, MemoryError) as error:
         if not _is_exhausted(error):
             raise

@@ -59,12 +59,12 @@ from sel_edge.pretrain.recipe import recipe_from_dict
 from sel_edge.pretrain.remembered import Remembered
 from sel_edge.pretrain.state import Setup, TrainState
 
-NEEDED = {
+NEEDED_TO_GO_ON = {
     "data": ("spec", "sha256", "n_train", "n_test", "holdout", "mean", "std"),
     "model": ("name", "width", "channels"),
     "energy": ("meter", "origin"),
 }
-"""What a run.json must say of these, if its run is to go on."""
+"""What a run.json must say of these, beside what all readers need."""
 
 SAMPLES, SAMPLES_PER_CLASS = 2000, 20
 """At most, for plots."""
@@ -166,11 +166,13 @@ def _require_resumable(out: Path, info: dict[str, Any], meter: Meter) -> None:
             "Only an interrupted run can be resumed.",
             "Use it as it is, or start another one in a new directory.",
         )
-    parts = {part: info[part] if isinstance(info[part], dict) else {} for part in NEEDED}
-    missing = [f"{part}.{key}" for part in NEEDED for key in NEEDED[part] if key not in parts[part]]
-    if missing or "threads" not in info:
+    missing = [] if "threads" in info else ["threads"]
+    for part, keys in NEEDED_TO_GO_ON.items():
+        there = info[part] if isinstance(info[part], dict) else {}
+        missing += [f"{part}.{key}" for key in keys if key not in there]
+    if missing:
         raise RunDirectoryError(
-            f"{out / runlog.RUN_FILE} has no {(*missing, 'threads')[0]}.",
+            f"{out / runlog.RUN_FILE} has no {missing[0]}.",
             "All that `sel-edge pretrain` wrote into it is needed to go on.",
             "Restore it, or start another run in a new directory.",
         )
@@ -213,8 +215,7 @@ def _train(
     arithmetic = Arithmetic(device, info["precision"], layout, compiled)
     recipe, shape = recipe_from_dict(info["recipe"]), channels_first(frame_shape(info))
     share = share_of(info["data"]["n_train"], recipe.batch_size, ranks.world)
-    held = share if recipe.part_size else 0
-    trial = trial_pass(lambda: _build(info, "scratch"), shape, arithmetic, held)
+    trial = trial_pass(lambda: _build(info, "scratch"), shape, arithmetic)
     with memory_errors(share, trial, ranks.world, recipe.part_size):
         setup, state = _restore(out, info, splits, meter, arithmetic, ranks)
         columns = history_columns(setup.train.data.classes, setup.recipe.staged)

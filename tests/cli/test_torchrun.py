@@ -32,6 +32,7 @@ RECIPE = (
     "stages = [{name = 'All', start = 0.0, end = 1.0, epochs = 8, spare = 0.5},"
     " {name = 'Frozen', start = 0.0, end = 1.0, epochs = 3, frozen = 3, views = 2}]",
 )
+SMALL = ("--width", "8", "--precision", "fp32", "--device", "cpu")
 SECONDS_MAX = 180
 FILE_KIB = 200
 """A run log is smaller, a checkpoint larger."""
@@ -40,9 +41,18 @@ FILE_KIB = 200
 def command(out: Path, *more: str, data: str = "digits") -> list[str]:
     """Arguments of a small run that leaves work out."""
     name, *overrides = RECIPE
-    changes = [part for override in overrides for part in ("--set", override)]
-    fixed = ("--data", data, "--width", "8", "--precision", "fp32", "--device", "cpu")
-    return ["pretrain", *fixed, "--recipe", name, *changes, *more, "--out", str(out)]
+    fixed = ["pretrain", "--data", data, *SMALL, "--recipe", name, *changed(*overrides)]
+    return [*fixed, *more, "--out", str(out)]
+
+
+def changed(*overrides: str) -> list[str]:
+    """Options that change keys of a recipe."""
+    return [part for override in overrides for part in ("--set", override)]
+
+
+def own(arguments: list[str]) -> list[str]:
+    """A run by one process."""
+    return [sys.executable, "-m", "sel_edge", *arguments]
 
 
 def torchrun(arguments: list[str], *options: str) -> list[str]:
@@ -67,10 +77,19 @@ def run(
     )
 
 
+def by_one_and_by_two(folder: Path, arguments: list[str]) -> list[Path]:
+    """The directories of two runs, by one process and by two; the last --out counts."""
+    outs = [folder / "one", folder / "two"]
+    for out, launched in zip(outs, (own, torchrun), strict=True):
+        done = run(launched([*arguments, "--out", str(out)]))
+        assert done.returncode == 0, done.stderr
+    return outs
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("alone") / "run"
-    done = run([sys.executable, "-m", "sel_edge", *command(out)])
+    done = run(own(command(out)))
     assert done.returncode == 0, done.stderr
     return out
 
@@ -141,27 +160,20 @@ def test_a_group_that_starts_again_finds_its_run_finished(alone: Path, tmp_path:
     out = tmp_path / "run"
     shutil.copytree(alone, out)
     begun_again = {"TORCHELASTIC_RESTART_COUNT": "1"}
-    done = run([sys.executable, "-m", "sel_edge", *command(out, "--json")], begun_again)
+    done = run(own(command(out, "--json")), begun_again)
     assert done.returncode == 0, done.stderr
     reached = read_run(alone).info["totals"]["test_full_acc"]
     assert json.loads(done.stdout)["test_full_acc"] == reached
-    other = [sys.executable, "-m", "sel_edge", *command(out), "--precision", "bf16"]
+    other = own([*command(out), "--precision", "bf16"])
     assert run(other, begun_again).returncode != 0
 
 
 def test_the_default_recipe_reaches_the_same_by_two_processes(tmp_path: Path) -> None:
     """Small images, orthogonal moves, and parts."""
-    changes = ["crop_padding = 1", "flip = false", "part_size = 16", "steps_min = 0"]
-    settings = [part for change in changes for part in ("--set", change)]
-    fixed = ["--data", "digits", "--width", "8", "--precision", "fp32", "--epochs-scale", "0.5"]
-    reached = []
-    for name in ("one", "two"):
-        out = tmp_path / name
-        asked = ["pretrain", *fixed, *settings, "--out", str(out)]
-        own = [sys.executable, "-m", "sel_edge", *asked]
-        done = run(torchrun(asked) if name == "two" else own)
-        assert done.returncode == 0, done.stderr
-        reached.append(read_run(out).info["totals"]["test_full_acc"])
+    changes = changed("crop_padding = 1", "flip = false", "part_size = 16", "steps_min = 0")
+    asked = ["pretrain", "--data", "digits", *SMALL, "--epochs-scale", "0.5", *changes]
+    outs = by_one_and_by_two(tmp_path, asked)
+    reached = [read_run(out).info["totals"]["test_full_acc"] for out in outs]
     assert min(reached) > 0.9 and abs(reached[0] - reached[1]) < 0.03
 
 
@@ -169,29 +181,18 @@ def test_two_processes_take_the_step_that_one_takes(tmp_path: Path) -> None:
     """Of a network that is frozen but for its classifier, a step does not depend on who takes it:
     statistics are fixed, and the gradient is the mean over all frames."""
     stages = "stages = [{name = 'All', start = 0.0, end = 1.0, epochs = 2, frozen = 9}]"
-    more = ("--set", stages, "--set", "recall = 0.0")
-    own = [sys.executable, "-m", "sel_edge", *command(tmp_path / "one", *more)]
-    for asked in (own, torchrun(command(tmp_path / "two", *more))):
-        done = run(asked)
-        assert done.returncode == 0, done.stderr
-    one, two = (load_file(tmp_path / name / MODEL_FILE) for name in ("one", "two"))
+    asked = command(tmp_path, *changed(stages, "recall = 0.0"))
+    one, two = (load_file(out / MODEL_FILE) for out in by_one_and_by_two(tmp_path, asked))
     for name in ("fc.weight", "fc.bias"):
         torch.testing.assert_close(one[name], two[name])
 
 
 def test_the_published_method_masks_alike_in_both(tmp_path: Path) -> None:
     """Its curriculum, threshold and rate come from numbers that both must have."""
-    reached = []
-    for name in ("one", "two"):
-        changes = ["crop_padding = 1", "flip = false", "gate = 'none'"]
-        settings = [part for change in changes for part in ("--set", change)]
-        fixed = ["--data", "digits", "--width", "8", "--precision", "fp32", "--device", "cpu"]
-        asked = ["pretrain", "--recipe", "sel-paper", "--epochs-scale", "0.2", *fixed, *settings]
-        asked += ["--out", str(tmp_path / name)]
-        done = run(torchrun(asked) if name == "two" else [sys.executable, "-m", "sel_edge", *asked])
-        assert done.returncode == 0, done.stderr
-        reached.append(read_run(tmp_path / name))
-    one, two = reached
+    changes = changed("crop_padding = 1", "flip = false", "gate = 'none'")
+    asked = ["pretrain", "--data", "digits", *SMALL, "--recipe", "sel-paper", *changes]
+    outs = by_one_and_by_two(tmp_path, [*asked, "--epochs-scale", "0.2"])
+    one, two = (read_run(out) for out in outs)
     assert one.info["totals"]["gamma_0"] == pytest.approx(two.info["totals"]["gamma_0"], rel=1e-4)
     assert [row["images"] for row in one.history] == [row["images"] for row in two.history]
     for row, other in zip(one.history, two.history, strict=True):

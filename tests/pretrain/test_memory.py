@@ -71,12 +71,8 @@ def test_memory_that_runs_out_ends_in_a_batch_size_that_fits(tmp_path):
     assert any(read_run(out).info["finished"] for out in tmp_path.glob("small-?"))
 
 
-def exhausted(_: int) -> None:
+def exhausted(*_: object) -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nAnd more.")
-
-
-def exhausted_by(*_: object) -> None:
-    exhausted(2)
 
 
 def test_where_nothing_fits_the_network_is_too_large():
@@ -85,7 +81,7 @@ def test_where_nothing_fits_the_network_is_too_large():
 
 
 def test_advice_is_for_the_step_of_all_processes():
-    def trial(batch_size: int) -> None:
+    def trial(batch_size: int, held: int) -> None:
         if batch_size > 16:
             exhausted(batch_size)
 
@@ -101,7 +97,7 @@ def test_advice_is_for_the_step_of_all_processes():
 def test_what_passes_in_parts_gets_advice_on_the_parts(batch_size, part_size, fits, said):
     """A part may have almost twice as many frames as its size, and a step fewer."""
 
-    def trial(frames: int) -> None:
+    def trial(frames: int, held: int) -> None:
         if frames > fits:
             exhausted(frames)
 
@@ -112,11 +108,10 @@ def test_what_passes_in_parts_gets_advice_on_the_parts(batch_size, part_size, fi
 
 def test_what_lies_in_memory_while_a_part_passes_is_tried_too():
     model = build_model(2, 8, 1, "scratch", 0)
-    for held, fits in ((64, True), (10**15, False)):
-        trial = trial_pass(lambda: model, (1, 8, 8), Arithmetic(torch.device("cpu"), "fp32"), held)
-        said = "part_size=8" if fits else "--width"
-        with pytest.raises(ConfigError, match=said), memory_errors(64, trial, part_size=16):
-            exhausted(64)
+    trial = trial_pass(lambda: model, (1, 8, 8), Arithmetic(torch.device("cpu"), "fp32"))
+    for step, said in ((64, "part_size=8"), (10**15, "--width")):
+        with pytest.raises(ConfigError, match=said), memory_errors(step, trial, part_size=16):
+            exhausted()
 
 
 @pytest.mark.parametrize(
@@ -135,7 +130,7 @@ def test_it_is_known_by_whatever_says_so(error):
 
 @pytest.mark.parametrize("precision", ["auto", "fp32"])
 def test_the_first_pass_of_all_may_be_too_large_already(tmp_path, monkeypatch, precision):
-    monkeypatch.setattr(describe, "torch_training_flops", exhausted_by)
+    monkeypatch.setattr(describe, "torch_training_flops", exhausted)
     with pytest.raises(ConfigError, match="Memory ran out"):
         train(tmp_path / "run", small_recipe("dense", 0.01), precision=precision)
     assert not (tmp_path / "run" / RUN_FILE).exists()
